@@ -1,0 +1,11 @@
+"""Real workflows to record and to learn on, and the recordings of them.
+
+==========================================================  ===================  =================
+question                                                    name                 module
+==========================================================  ===================  =================
+Where is a recording of a real pipeline?                    `load_recording`     `recordings`
+==========================================================  ===================  =================
+
+`search_qa` answers questions from the documentation of installed packages, `lessons` writes lessons from it, `router`
+chooses between the two and is sometimes wrong, `record` turns the knobs at random and records all of it.
+"""

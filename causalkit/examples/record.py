@@ -1,0 +1,175 @@
+"""Record the example pipeline anew, every knob turned at random, independently, run by run.
+
+Two releases answer in turn, in random order, so that the state of the host is the same for both: the one as it is, and
+one whose `check_answer` was deliberately slowed (`search_qa.SlowRelease`).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from tqdm.auto import tqdm
+
+from causalkit.errors import CausalkitError
+from causalkit.examples.corpus import PACKAGES, corpus_hash, read_corpus
+from causalkit.examples.lessons import STEPS as LESSON_STEPS
+from causalkit.examples.router import load_questions, route
+from causalkit.examples.search_index import SearchIndex
+from causalkit.examples.search_qa import KNOBS, SLOW_CHECK_STEPS, STEPS, warm
+from causalkit.journal import JournalWriter
+from causalkit.workflows.executor import GraphExecutor
+from causalkit.workflows.tracer import Tracer
+from causalkit.workflows.traces import load_traces
+
+NUM_RUNS = 3600
+# One run in eight goes to the slow release; it is there to be found, not to fit a model to.
+_SLOW_SHARE = 1 / 8
+# Real failures: a question that cannot be answered, and a time limit that cannot be kept.
+_FAILING_SHARE = 0.015
+_HURRIED_SHARE = 0.015
+_HURRY_MS = 8.0
+# So many runs in a row are served by one client, or by two at once: load that changes, as in service.
+_BURST = 12
+# The journal keeps the beginning of an answer; its length is among the quality signals.
+_KEPT_ANSWER = 160
+_RELEASES = ("runs", "slow_check")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one run is asked, and how the knobs stand."""
+
+    release: str
+    burst: int
+    state: dict[str, Any]
+    knobs: dict[str, Any]
+
+
+def record_search_qa(
+    folder: str | os.PathLike[str], *, num_runs: int = NUM_RUNS, random_seed: int = 0, progress: bool = True
+) -> dict[str, Any]:
+    """Record runs of the example pipeline into ``runs.jsonl`` and ``slow_check.jsonl``.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the journals go; those that are there are replaced when the recording is complete, not before.
+    num_runs : int, default 3600
+        Runs in all, of both releases and of both workflows.
+    random_seed : int, default 0
+        Decides questions, knobs and order; latencies are what they are.
+    progress : bool, default True
+        Show a bar.
+
+    Returns
+    -------
+    dict
+        How it was recorded: time, versions, corpus hash, counts; written to ``recording.json`` as well.
+    """
+    if num_runs < 1:
+        raise CausalkitError(f"num_runs is {num_runs}; record at least one", num_runs=num_runs)
+    target = Path(folder)
+    documents = read_corpus()
+    index = SearchIndex.build(documents)
+    questions = load_questions()
+    warm(index, [entry["question"] for entry in questions])
+    raw = {release: target / f".{release}.{secrets.token_hex(4)}.jsonl" for release in _RELEASES}
+    started = datetime.now(UTC)
+    try:
+        _run_all(list(_requests(questions, num_runs, random_seed)), index, raw, progress)
+        counts = {release: _compact(path, target / f"{release}.jsonl") for release, path in raw.items()}
+    finally:
+        for path in raw.values():
+            path.unlink(missing_ok=True)
+    about = {
+        "recorded": started.isoformat(timespec="seconds"),
+        "random_seed": random_seed,
+        "runs": counts,
+        "corpus_documents": len(documents),
+        "corpus_sha256": corpus_hash(documents),
+        "python": platform.python_version(),
+        "packages": {name: found for name in _distributions() if (found := _version(name))},
+    }
+    (target / "recording.json").write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
+    return about
+
+
+def _requests(questions: list[dict[str, Any]], num_runs: int, random_seed: int) -> Iterator[Request]:
+    rng = np.random.default_rng(random_seed)
+    asked = [entry["question"] for entry in questions if not entry.get("expected_failure")]
+    unanswerable = [entry["question"] for entry in questions if entry.get("expected_failure")]
+    for number in range(num_runs):
+        pool = unanswerable if rng.random() < _FAILING_SHARE else asked
+        knobs = {name: values[rng.integers(len(values))] for name, values in KNOBS.items()}
+        state = {
+            "question": pool[rng.integers(len(pool))],
+            "mode": "chat" if rng.random() < 0.5 else "default",
+            "conversation_id": f"c{number // _BURST:04d}",
+            "turn_index": number % _BURST,
+            "request_id": f"r{number:05d}",
+            "time_limit_ms": _HURRY_MS if rng.random() < _HURRIED_SHARE else None,
+        }
+        yield Request(_RELEASES[int(rng.random() < _SLOW_SHARE)], number // _BURST, state, knobs)
+
+
+def _run_all(requests: list[Request], index: SearchIndex, raw: Mapping[str, Path], progress: bool) -> None:
+    tracers = {release: Tracer(path, router_version="1") for release, path in raw.items()}
+    steps = dict(zip(_RELEASES, (STEPS, SLOW_CHECK_STEPS), strict=True))
+    executors = {
+        release: GraphExecutor({"search_qa": steps[release], "lesson_pack": LESSON_STEPS}, tracer)
+        for release, tracer in tracers.items()
+    }
+    clients = np.random.default_rng(len(requests)).integers(1, 3, size=requests[-1].burst + 1)
+    with tqdm(total=len(requests), disable=not progress, unit="run") as bar:
+        for burst, num_clients in enumerate(clients):
+            mine = [request for request in requests if request.burst == burst]
+            with ThreadPoolExecutor(int(num_clients)) as pool:
+                list(pool.map(lambda request: _answer(executors[request.release], request, index), mine))
+            bar.update(len(mine))
+    for tracer in tracers.values():
+        tracer.close()
+
+
+def _answer(executor: GraphExecutor, request: Request, index: SearchIndex) -> None:
+    state = {**request.state, "started_ns": time.perf_counter_ns()}
+    try:
+        executor.execute(route(state["question"]).workflow, state, index, knobs=request.knobs)
+    except CausalkitError:
+        # A question that cannot be answered is part of the recording: the trace holds the failed step.
+        return
+
+
+def _compact(raw: Path, journal: Path) -> dict[str, int]:
+    traces = load_traces(raw)
+    made = journal.with_suffix(".new")
+    made.unlink(missing_ok=True)
+    with JournalWriter(made) as writer:
+        for run in sorted(traces, key=lambda run: run.request_id):
+            record = run.to_record()
+            record["final_answer"] = (run.final_answer or "")[:_KEPT_ANSWER] or None
+            writer.append(record)
+    made.replace(journal)
+    return {"total": len(traces), "failed": sum(not run.success for run in traces)}
+
+
+def _distributions() -> tuple[str, ...]:
+    return ("causalkit", *("scikit-learn" if name == "sklearn" else name for name in PACKAGES))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

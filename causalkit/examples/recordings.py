@@ -1,0 +1,51 @@
+"""The recordings that lie in ``data/``: real runs of the example pipeline."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from causalkit.errors import RecordingNotFoundError
+
+if TYPE_CHECKING:
+    from causalkit.workflows.traces import Traces
+
+DATA_VARIABLE = "CAUSALKIT_DATA"
+
+
+def load_recording(name: str = "search_qa", part: str = "runs") -> Traces:
+    """Read one of the recordings of ``data/``.
+
+    Parameters
+    ----------
+    name : str, default "search_qa"
+        The folder in ``data/``.
+    part : str, default "runs"
+        The journal in it: ``runs``, or ``slow_check``, the release whose last step was deliberately slowed.
+
+    Returns
+    -------
+    Traces
+
+    Raises
+    ------
+    RecordingNotFoundError
+        If it is not there.
+    """
+    from causalkit.workflows.traces import load_traces
+
+    path = data_folder() / name / f"{part}.jsonl"
+    if not path.is_file():
+        raise RecordingNotFoundError(
+            f"there is no recording {path}; it is part of the project's source tree: clone it, set {DATA_VARIABLE} to "
+            f"its data folder, or record anew with `python -m causalkit record {name} --output {path.parent}`",
+            path=str(path),
+        )
+    return load_traces(path)
+
+
+def data_folder() -> Path:
+    """Return ``data/`` of the source tree, or the folder that the environment variable CAUSALKIT_DATA names."""
+    named = os.environ.get(DATA_VARIABLE)
+    return Path(named) if named else Path(__file__).parents[2] / "data"

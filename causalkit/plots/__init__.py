@@ -1,0 +1,17 @@
+"""One picture per subject: each function takes the thing to show and an ``ax``, returns the axes, and never shows them.
+
+==========================================================  =======================  =================
+question                                                    name                     module
+==========================================================  =======================  =================
+What causes what, and why is an edge there?                 `plot_dag`               `dag`
+How long does each step take?                               `plot_latency`           `latency`
+Which mechanism holds on unseen rows?                       `plot_validation`        `validation`
+What does an intervention do to a node?                     `plot_intervention`      `interventions`
+How large are these effects?                                `plot_effects`           `effects`
+Which nodes are to blame?                                   `plot_root_causes`       `causes`
+Did the predictions for unseen settings come true?          `plot_backtest`          `backtest`
+==========================================================  =======================  =================
+
+Colours are those of Okabe and Ito, which people who see no red or no green can tell apart; nothing is told by colour
+alone.
+"""

@@ -1,0 +1,153 @@
+"""A causal graph, causes to the left of their effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import networkx as nx
+from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from causalkit.graphs import check_graph
+from causalkit.plots.style import BLACK, BLUE, GREY, ORANGE, SKY, VERMILION, YELLOW, axes_to_draw_on
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+_Dashes = Literal["-", "--", "-.", ":"]
+
+
+class _Look(NamedTuple):
+    label: str
+    colour: str
+    style: _Dashes
+
+
+# Boxes differ in outline and edges in dashes too: nothing is told by colour alone.
+_ROLES = {
+    "knob": _Look("knob, set at random", ORANGE, "-"),
+    "confounder": _Look("may confound", SKY, "--"),
+    "time": _Look("a step's own time", "white", "-"),
+    "derived": _Look("derived: sum or max of its parts", YELLOW, "-."),
+    "": _Look("variable", "white", "-"),
+}
+_EDGES = {
+    "direct": _Look("the step read the knob", BLUE, "-"),
+    "dataflow": _Look("the step read what the knob may have changed", BLUE, ":"),
+    "unrecorded": _Look("not ruled out", GREY, ":"),
+    "confounder": _Look("may slow anything that runs", GREY, "--"),
+    "sum": _Look("accounting", BLACK, "-."),
+    "user": _Look("on the user's word", VERMILION, "-"),
+    "": _Look("causes", BLUE, "-"),
+}
+_ROW_HEIGHT = 0.42
+_BOX_PAD = 0.35
+
+
+def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
+    """Draw a causal graph.
+
+    Parameters
+    ----------
+    graph : networkx.DiGraph
+        Acyclic. Node attribute ``role`` and edge attribute ``kind``, where there are any, decide the looks and stand
+        in the legend.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    GraphError
+        If the graph has a cycle.
+
+    Examples
+    --------
+    >>> ax = plot_dag(nx.DiGraph([("depth", "latency")]))
+    >>> sorted(text.get_text() for text in ax.texts)
+    ['depth', 'latency']
+    """
+    places = layered_layout(check_graph(graph))
+    tallest = max((abs(y) for _, y in places.values()), default=0) * 2 + 1
+    ax = axes_to_draw_on(ax, width=9.5, height=1.6 + _ROW_HEIGHT * tallest)
+    _draw_edges(ax, graph, places)
+    for node, (x, y) in places.items():
+        look = _ROLES.get(graph.nodes[node].get("role", ""), _ROLES[""])
+        box = {
+            "boxstyle": f"round,pad={_BOX_PAD}",
+            "facecolor": look.colour,
+            "edgecolor": BLACK,
+            "linestyle": look.style,
+        }
+        ax.text(x, y, node, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
+    columns = max((x for x, _ in places.values()), default=0)
+    ax.set(xlim=(-0.5, columns + 0.5), ylim=(-tallest / 2 - 0.2, tallest / 2 + 0.2))
+    ax.set_title("Causal graph: causes stand left of their effects")
+    ax.set_axis_off()
+    _legend(ax, graph)
+    return ax
+
+
+def layered_layout(graph: nx.DiGraph[str]) -> dict[str, tuple[float, float]]:
+    """Return a place for each node: x is its layer, y is its rank by the mean place of its parents."""
+    places: dict[str, tuple[float, float]] = {}
+    for layer, members in enumerate(nx.topological_generations(graph)):
+        ordered = sorted(members, key=lambda node: (_mean_height(graph, node, places), _role_rank(graph, node)))
+        for rank, node in enumerate(ordered):
+            places[node] = (float(layer), (len(ordered) - 1) / 2 - rank)
+    return places
+
+
+def _mean_height(graph: nx.DiGraph[str], node: str, places: Mapping[str, tuple[float, float]]) -> float:
+    heights = [places[parent][1] for parent in graph.predecessors(node)]
+    return -sum(heights) / len(heights) if heights else 0.0
+
+
+def _role_rank(graph: nx.DiGraph[str], node: str) -> int:
+    return list(_ROLES).index(graph.nodes[node].get("role", ""))
+
+
+def _draw_edges(ax: Axes, graph: nx.DiGraph[str], places: Mapping[str, tuple[float, float]]) -> None:
+    for kind, look in _EDGES.items():
+        edges = [(u, v) for u, v, data in graph.edges(data=True) if _kind(data) == kind]
+        lines = [(places[u], places[v]) for u, v in edges]
+        if lines:
+            ax.add_collection(
+                LineCollection(lines, colors=look.colour, linestyles=look.style, linewidths=1.1, alpha=0.75, zorder=1)
+            )
+    for u, v in graph.edges:
+        (x0, y0), (x1, y1) = places[u], places[v]
+        ax.annotate(
+            "",
+            xy=(x0 + 0.62 * (x1 - x0), y0 + 0.62 * (y1 - y0)),
+            xytext=(x0 + 0.6 * (x1 - x0), y0 + 0.6 * (y1 - y0)),
+            arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 0, "mutation_scale": 9},
+            zorder=2,
+        )
+
+
+def _kind(data: Mapping[str, Any]) -> str:
+    kind = data.get("kind", "")
+    return kind if kind in _EDGES else ""
+
+
+def _legend(ax: Axes, graph: nx.DiGraph[str]) -> None:
+    roles = {data.get("role", "") for _, data in graph.nodes(data=True)}
+    kinds = {_kind(data) for _, _, data in graph.edges(data=True)}
+    handles: list[Patch | Line2D] = [
+        Patch(facecolor=look.colour, edgecolor=BLACK, linestyle=look.style, label=look.label)
+        for role, look in _ROLES.items()
+        if role in roles
+    ]
+    handles += [
+        Line2D([], [], color=look.colour, linestyle=look.style, label=look.label)
+        for kind, look in _EDGES.items()
+        if kind in kinds
+    ]
+    if handles:
+        ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, fontsize=8, frameon=False)

@@ -1,0 +1,163 @@
+"""Did it come true: predicted means for settings that were recorded but kept from the model, beside the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from causalkit.errors import FitError
+from causalkit.scm.blocks import block_sums
+from causalkit.scm.caveats import data_caveats
+from causalkit.scm.interventions import check_interventions
+from causalkit.scm.questions import mean_replicates
+from causalkit.tables import check_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from causalkit.scm.model import FittedSCM
+
+# Two-sided 95 % of the normal distribution.
+_Z95 = 1.959964
+
+
+@dataclass(frozen=True, repr=False)
+class Backtest:
+    """Predicted and recorded means, setting by setting.
+
+    Attributes
+    ----------
+    outcome : str
+    frame : pandas.DataFrame
+        One row per setting: its values, ``num_rows``, ``predicted low high``, ``recorded recorded_low recorded_high``,
+        ``difference difference_low difference_high`` (predicted minus recorded, both errors together) and ``covered``:
+        whether that interval holds 0.
+    caveats : list of str
+    """
+
+    outcome: str
+    frame: pd.DataFrame
+    caveats: list[str]
+
+    @property
+    def coverage(self) -> float:
+        """Share of settings whose prediction and record agree within the 95 % interval of their difference."""
+        return float(self.frame["covered"].mean())
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words."""
+        agreed, total = int(self.frame["covered"].sum()), len(self.frame)
+        off = float((self.frame["difference"].abs() / self.frame["recorded"].abs()).mean())
+        return (
+            f"In {agreed} of {total} settings predicted and recorded mean of {self.outcome} agree within the 95 % "
+            f"interval of their difference; on average they are {off:.1%} apart."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per setting."""
+        return self.frame.copy()
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the settings; see `causalkit.plots.backtest.plot_backtest`."""
+        from causalkit.plots.backtest import plot_backtest
+
+        return plot_backtest(self, ax=ax)
+
+    def __repr__(self) -> str:
+        return f"<Backtest: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.sentence)}</p>{self.frame.round(2).to_html(index=False, escape=True)}"
+
+
+def backtest(
+    scm: FittedSCM, recorded: pd.DataFrame, by: Sequence[str], outcome: str, min_rows: int, random_seed: int
+) -> Backtest:
+    """Predict the mean outcome under each setting in `recorded` and compare it with the mean recorded there.
+
+    Parameters
+    ----------
+    scm : FittedSCM
+    recorded : pandas.DataFrame
+        Rows that the model was not fitted to.
+    by : sequence of str
+        Nodes whose values make a setting. Only for knobs is setting them the same as having recorded them.
+    outcome : str
+    min_rows : int
+        Settings with fewer rows are left out: the error of their mean is itself unknown.
+    random_seed : int
+
+    Returns
+    -------
+    Backtest
+
+    Raises
+    ------
+    FitError
+        If a column is missing or no setting has enough rows.
+    GraphError
+        If `by` names no node or a derived one.
+    """
+    check_interventions(dict.fromkeys(by, 0.0), scm.graph)
+    rows = check_table(recorded, scm.graph.subgraph([*by, outcome]))
+    groups = recorded[scm.groups] if scm.groups in recorded else pd.Series(np.arange(len(rows)), index=rows.index)
+    settings = rows.groupby(list(by)).indices.items()
+    frame = pd.DataFrame(
+        [
+            _compare(scm, _setting(by, key), rows[outcome].iloc[places], groups.iloc[places], outcome, random_seed)
+            for key, places in settings
+            if len(places) >= min_rows
+        ]
+    )
+    if frame.empty:
+        raise FitError(f"no setting of {', '.join(by)} has {min_rows} rows; record more, or group by fewer nodes")
+    unset = [node for node in by if scm.role(node) != "knob"]
+    notes = [f"{node} was not set at random: runs recorded with it may differ in other ways too" for node in unset]
+    return Backtest(outcome, frame, [*notes, *data_caveats(scm)])
+
+
+def _setting(by: Sequence[str], key: Any) -> dict[str, float]:
+    return dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
+
+
+def _compare(
+    scm: FittedSCM,
+    setting: dict[str, float],
+    values: pd.Series[Any],
+    groups: pd.Series[Any],
+    outcome: str,
+    seed: int,
+) -> dict[str, Any]:
+    predicted = mean_replicates(scm, [setting], seed)[0][outcome]
+    recorded, error = float(values.mean()), clustered_error(values.to_numpy(), groups)
+    low, high = np.quantile(predicted[1:], [0.025, 0.975])
+    difference = predicted[0] - recorded
+    reach = _Z95 * float(np.hypot(predicted[1:].std(), error))
+    return {
+        **setting,
+        "num_rows": len(values),
+        "predicted": predicted[0],
+        "low": low,
+        "high": high,
+        "recorded": recorded,
+        "recorded_low": recorded - _Z95 * error,
+        "recorded_high": recorded + _Z95 * error,
+        "difference": difference,
+        "difference_low": difference - reach,
+        "difference_high": difference + reach,
+        "covered": abs(difference) <= reach,
+    }
+
+
+def clustered_error(values: np.ndarray[Any, np.dtype[np.float64]], groups: pd.Series[Any]) -> float:
+    """Return the standard error of a mean whose rows come in groups (Liang & Zeger 1986)."""
+    codes = pd.factorize(groups)[0]
+    sums = block_sums(values - values.mean(), codes)
+    few = len(sums) / max(len(sums) - 1, 1)
+    return float(np.sqrt(few * np.sum(sums**2)) / len(values))

@@ -1,0 +1,140 @@
+"""How much: the average effect of one node on another, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from causalkit.errors import GraphError
+from causalkit.scm.caveats import caveats_of
+from causalkit.scm.interventions import Intervention, Shift, check_interventions, describe
+from causalkit.scm.questions import mean_replicates
+from causalkit.wording import interval, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from causalkit.scm.model import FittedSCM
+
+
+@dataclass(frozen=True, repr=False)
+class EffectResult:
+    """The difference that a treatment makes to the mean of an outcome.
+
+    Attributes
+    ----------
+    treatment, outcome : str
+    contrast : str
+        Which two worlds are compared, in words.
+    value : float
+        In the unit of the outcome.
+    interval : tuple of float
+        95 %, over refits on resampled blocks.
+    experimental : bool
+        True where the treatment was a knob, set at random by design; False: observational.
+    caveats : list of str
+    """
+
+    treatment: str
+    outcome: str
+    contrast: str
+    value: float
+    interval: tuple[float, float]
+    experimental: bool
+    caveats: list[str]
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words."""
+        kind = "" if self.experimental else " (observational)"
+        return (
+            f"{self.contrast} changes {self.outcome} by {number(self.value, signed=True)} on average, "
+            f"95 % interval {interval(self.interval, signed=True)}{kind}."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the effect as one row."""
+        low, high = self.interval
+        row = [self.treatment, self.outcome, self.contrast, self.value, low, high, self.experimental]
+        names = ["treatment", "outcome", "contrast", "value", "low", "high", "experimental"]
+        return pd.DataFrame([row], columns=names)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the effect with its interval; see `causalkit.plots.effects.plot_effects`."""
+        from causalkit.plots.effects import plot_effects
+
+        return plot_effects([self], ax=ax)
+
+    def __repr__(self) -> str:
+        return f"<EffectResult: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{escape(caveat)}</li>" for caveat in self.caveats)
+        return f"<p>{escape(self.sentence)}</p><ul>{notes}</ul>"
+
+
+def effect(
+    scm: FittedSCM,
+    treatment: str,
+    outcome: str,
+    contrast: float,
+    values: Sequence[float] | None,
+    random_seed: int,
+) -> EffectResult:
+    """Return the average effect of `treatment` on `outcome`.
+
+    Parameters
+    ----------
+    scm : FittedSCM
+    treatment, outcome : str
+    contrast : float
+        The treatment is raised by this much in every run. A treatment of two values is switched from the lower to the
+        higher instead.
+    values : pair of float or None
+        Compare setting the treatment to the second value with setting it to the first, instead of a shift.
+    random_seed : int
+
+    Returns
+    -------
+    EffectResult
+
+    Raises
+    ------
+    GraphError
+        If treatment or outcome is no node, or the treatment is derived.
+    """
+    if outcome not in scm.graph:
+        raise GraphError(f"{outcome!r} is no node of the model; known are {', '.join(scm.graph)}", node=outcome)
+    before, after = _arms(scm, treatment, contrast, values)
+    low_arm, high_arm = mean_replicates(scm, [before, after], random_seed)
+    difference = high_arm[outcome] - low_arm[outcome]
+    low, high = np.quantile(difference[1:], [0.025, 0.975])
+    return EffectResult(
+        treatment,
+        outcome,
+        f"{describe(after)}{f' instead of {describe(before)}' if before else ''}",
+        float(difference[0]),
+        (float(low), float(high)),
+        scm.role(treatment) == "knob",
+        caveats_of(scm, {**before, **after}, outcome),
+    )
+
+
+def _arms(
+    scm: FittedSCM, treatment: str, contrast: float, values: Sequence[float] | None
+) -> tuple[Mapping[str, Intervention], Mapping[str, Intervention]]:
+    after = check_interventions({treatment: Shift(contrast)}, scm.graph)
+    seen = np.unique(scm.table[treatment])
+    if values is None and len(seen) == 2:
+        values = seen.tolist()
+    if values is None:
+        return {}, after
+    if len(values) != 2:
+        raise GraphError(f"values compares two settings of {treatment!r}, not {len(values)}; give (low, high)")
+    first, second = (check_interventions({treatment: value}, scm.graph) for value in values)
+    return first, second

@@ -1,0 +1,114 @@
+"""What can be done to a node: set it, shift it, scale it, or put it through a function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from causalkit.errors import GraphError
+from causalkit.scm.arrays import FloatArray
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Add `by` to whatever value the node has.
+
+    Examples
+    --------
+    >>> str(Shift(2))
+    '+2'
+    """
+
+    by: float
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """Return the shifted values."""
+        return values + self.by
+
+    def __str__(self) -> str:
+        return f"{self.by:+g}"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Multiply whatever value the node has by `by`.
+
+    Examples
+    --------
+    >>> str(Scale(0.5))
+    'x 0.5'
+    """
+
+    by: float
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """Return the scaled values."""
+        return values * self.by
+
+    def __str__(self) -> str:
+        return f"x {self.by:g}"
+
+
+Intervention = float | bool | Shift | Scale | Callable[[FloatArray], FloatArray]
+
+
+def check_interventions(interventions: Mapping[str, Any], graph: nx.DiGraph[str]) -> dict[str, Intervention]:
+    """Return the interventions if each is a thing that can be done to its node.
+
+    Raises
+    ------
+    GraphError
+        If a node is unknown or derived, or its value is neither a finite number, `Shift`, `Scale` nor a callable.
+    """
+    for node, action in interventions.items():
+        _check_node(node, graph)
+        if not (callable(action) or (isinstance(action, Real) and math.isfinite(action))):
+            raise GraphError(
+                f"{node!r} cannot be set to {action!r}; give a finite number, Shift(by), Scale(by) or a function",
+                node=node,
+            )
+    return dict(interventions)
+
+
+def apply(action: Intervention, values: FloatArray) -> FloatArray:
+    """Return the values that a node has under an intervention; `values` are those it would have had without."""
+    if not callable(action):
+        return np.full_like(values[:, :1], float(action))
+    changed = np.asarray(action(values), dtype=float)
+    return np.broadcast_to(changed, values.shape)
+
+
+def describe(interventions: Mapping[str, Intervention]) -> str:
+    """Return the interventions in words.
+
+    Examples
+    --------
+    >>> describe({"depth": 8, "size": Scale(0.5)})
+    'do(depth = 8, size x 0.5)'
+    """
+    return f"do({', '.join(_phrase(node, action) for node, action in interventions.items())})"
+
+
+def _phrase(node: str, action: Intervention) -> str:
+    if isinstance(action, Shift | Scale):
+        return f"{node} {action}"
+    if callable(action):
+        return f"{node} -> {getattr(action, '__name__', 'function')}({node})"
+    return f"{node} = {action:g}"
+
+
+def _check_node(node: str, graph: nx.DiGraph[str]) -> None:
+    known: Collection[str] = graph.nodes
+    if node not in known:
+        raise GraphError(f"{node!r} is no node of the model; known are {', '.join(known)}", node=node)
+    if graph.nodes[node].get("derived"):
+        parents = ", ".join(sorted(graph.predecessors(node)))
+        raise GraphError(f"{node!r} is made of its parts and cannot be set; act on one of {parents}", node=node)

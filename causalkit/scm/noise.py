@@ -1,0 +1,82 @@
+"""The noise behind recorded rows, and how its mean varies between batches of normal rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from causalkit.scm.arrays import FloatArray, IntArray
+from causalkit.scm.propagate import predict
+
+if TYPE_CHECKING:
+    from causalkit.scm.model import FittedSCM
+
+
+# Resolves adjusted p-values below .01 for up to 40 nodes.
+_NULL_BATCHES = 4000
+
+
+def abduct(
+    scm: FittedSCM,
+    rows: pd.DataFrame,
+    nodes: Iterable[str],
+    coefficients: Mapping[str, FloatArray] | None = None,
+) -> dict[str, FloatArray]:
+    """Return each node's noise in each row: what its mechanism leaves unexplained, or a root's value itself.
+
+    Parameters
+    ----------
+    scm : FittedSCM
+    rows : pandas.DataFrame
+        Columns for the nodes and their parents.
+    nodes : iterable of str
+        Nodes that are not derived.
+    coefficients : mapping of str to ndarray, shape (terms, replicates), optional
+        Refits; default: the fitted ones.
+
+    Returns
+    -------
+    dict of str to ndarray, each of shape (rows, 1) or (rows, replicates)
+    """
+    values = {str(node): rows[[node]].to_numpy() for node in rows}
+    return {
+        node: values[node] - predict(scm, node, values, coefficients) if node in scm.mechanisms else values[node]
+        for node in nodes
+    }
+
+
+def null_means(usual: FloatArray, blocks: IntArray, sizes: IntArray, rng: np.random.Generator) -> FloatArray:
+    """Return by how much the mean of a batch of normal rows differs from the mean of all normal rows, by chance.
+
+    Parameters
+    ----------
+    usual : ndarray, shape (rows, 1)
+        Noise of the normal rows.
+    blocks : ndarray of int, shape (rows,)
+        Cluster of each normal row.
+    sizes : ndarray of int
+        Rows in each cluster of the batch: each is drawn from one random cluster of the normal rows.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (batches,)
+        With the error of the normal rows' own mean in it, which matters where the batch is not small.
+    """
+    ordered = usual[np.argsort(blocks, kind="stable"), 0]
+    counts = np.bincount(blocks)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    chosen = rng.integers(len(counts), size=(_NULL_BATCHES, len(sizes)))
+    totals = np.zeros(_NULL_BATCHES)
+    for size in np.unique(sizes):
+        mine = chosen[:, sizes == size]
+        for _ in range(size):
+            picked = starts[mine] + (rng.random(mine.shape) * counts[mine]).astype(np.int64)
+            totals += ordered[picked].sum(axis=1)
+    batch = totals / sizes.sum()
+    cluster_totals = np.add.reduceat(ordered - ordered.mean(), starts)
+    own_error = np.sqrt(np.sum(cluster_totals**2)) / len(ordered)
+    return np.asarray(batch - ordered.mean() + own_error * rng.standard_normal(_NULL_BATCHES))

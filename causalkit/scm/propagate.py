@@ -1,0 +1,86 @@
+"""Send values through the model, from roots to leaves, for one set of coefficients or for many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from causalkit.scm.arrays import FloatArray
+from causalkit.scm.interventions import Intervention, apply
+
+if TYPE_CHECKING:
+    from causalkit.scm.model import FittedSCM
+
+Values = dict[str, FloatArray]
+
+
+def propagate(
+    scm: FittedSCM,
+    noise: Mapping[str, FloatArray],
+    interventions: Mapping[str, Intervention] | None = None,
+    coefficients: Mapping[str, FloatArray] | None = None,
+    known: Mapping[str, FloatArray] | None = None,
+    until: str | None = None,
+) -> Values:
+    """Return every node's values.
+
+    Parameters
+    ----------
+    scm : FittedSCM
+    noise : mapping of str to ndarray, each of shape (rows, 1) or (rows, replicates)
+        A root's noise is its value.
+    interventions : mapping, optional
+        What is done to nodes; everything upstream of them keeps its course.
+    coefficients : mapping of str to ndarray, shape (terms, replicates), optional
+        Refits of the mechanisms; default: the fitted ones.
+    known : mapping of str to ndarray, optional
+        Nodes whose values are known already and are not computed again.
+    until : str, optional
+        Stop when this node is reached; default: go through all nodes.
+
+    Returns
+    -------
+    dict of str to ndarray, each of shape (rows, 1) or (rows, replicates)
+    """
+    values: Values = dict(known or {})
+    for node in scm.order:
+        if node not in values:
+            values[node] = _value(scm, node, values, noise, coefficients)
+            if interventions and node in interventions:
+                values[node] = apply(interventions[node], values[node])
+        if node == until:
+            break
+    return values
+
+
+def predict(
+    scm: FittedSCM,
+    node: str,
+    values: Mapping[str, FloatArray],
+    coefficients: Mapping[str, FloatArray] | None = None,
+) -> FloatArray:
+    """Return what a node's mechanism makes of its parents' values, without noise."""
+    mechanism = scm.mechanisms[node]
+    chosen = mechanism.coefficients[:, None] if coefficients is None else coefficients[node]
+    return mechanism.terms.predict([values[parent] for parent in mechanism.parents], chosen)
+
+
+def combine(formula: str, parts: list[FloatArray]) -> FloatArray:
+    """Return a derived node's value from its parts."""
+    return sum(parts[1:], parts[0]) if formula == "sum" else np.maximum.reduce(np.broadcast_arrays(*parts))
+
+
+def _value(
+    scm: FittedSCM,
+    node: str,
+    values: Values,
+    noise: Mapping[str, FloatArray],
+    coefficients: Mapping[str, FloatArray] | None,
+) -> FloatArray:
+    if node in scm.derived:
+        return combine(scm.derived[node], [values[parent] for parent in sorted(scm.graph.predecessors(node))])
+    if node in scm.mechanisms:
+        return predict(scm, node, values, coefficients) + noise[node]
+    return noise[node]

@@ -1,0 +1,218 @@
+"""What if: the distribution of every node after something is done to the model, beside the one before.
+
+Means are the g-formula (Robins 1986; Hernán & Robins, *Causal Inference: What If*, ch. 13): roots stay as recorded, row
+by row, the intervention is applied, and every mechanism downstream answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from causalkit.errors import CausalkitError, GraphError
+from causalkit.scm.arrays import FloatArray, IntArray
+from causalkit.scm.caveats import caveats_of
+from causalkit.scm.interventions import Intervention, check_interventions, describe
+from causalkit.scm.propagate import Values, propagate
+from causalkit.streams import stream
+from causalkit.wording import interval, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from causalkit.scm.model import FittedSCM
+
+
+# Rows that stand for the population in means over all replicates; more change nothing that can be seen.
+_POPULATION = 2000
+
+
+@dataclass(frozen=True, repr=False)
+class InterventionResult:
+    """Every node after an intervention, beside what it was before.
+
+    Attributes
+    ----------
+    interventions : dict
+        What was done.
+    samples, baseline : pandas.DataFrame
+        Draws with and without the intervention, one column per node; the same runs in both.
+    statistics : pandas.DataFrame
+        Per node: ``mean`` with the 95 % interval ``low`` and ``high`` of that mean, ``std q05 q50 q95 min max`` of
+        the draws, ``baseline_mean``, and ``change`` of the mean with ``change_low`` and ``change_high``.
+    outcome : str
+        The node that the sentence and the plot are about: the last one of the graph.
+    caveats : list of str
+    """
+
+    interventions: dict[str, Intervention]
+    samples: pd.DataFrame
+    baseline: pd.DataFrame
+    statistics: pd.DataFrame
+    outcome: str
+    caveats: list[str]
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words, about the outcome."""
+        return self.sentence_about(self.outcome)
+
+    def sentence_about(self, node: str) -> str:
+        """Return the finding in words, about any node."""
+        of = self.of(node)
+        return (
+            f"Under {describe(self.interventions)} the mean of {node} is {number(of['mean'])} "
+            f"({interval((of['low'], of['high']))}), a change of {number(of['change'], signed=True)} "
+            f"({interval((of['change_low'], of['change_high']), signed=True)})."
+        )
+
+    def of(self, node: str) -> dict[str, float]:
+        """Return the statistics of one node.
+
+        Raises
+        ------
+        GraphError
+            If the result has no such node.
+        """
+        if node not in self.statistics.index:
+            raise GraphError(
+                f"{node!r} is no node of the result; known are {', '.join(self.statistics.index)}", node=node
+            )
+        return dict(zip(self.statistics, self.statistics.loc[node].to_numpy(dtype=float).tolist(), strict=True))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the statistics, one row per node."""
+        return self.statistics.copy()
+
+    def plot(self, node: str | None = None, *, ax: Axes | None = None) -> Axes:
+        """Draw one node before and after; see `causalkit.plots.interventions.plot_intervention`."""
+        from causalkit.plots.interventions import plot_intervention
+
+        return plot_intervention(self, node, ax=ax)
+
+    def __repr__(self) -> str:
+        return f"<InterventionResult: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{escape(caveat)}</li>" for caveat in self.caveats)
+        return f"<p>{escape(self.sentence)}</p><ul>{notes}</ul>{self.statistics.round(3).to_html(escape=True)}"
+
+
+def intervene(
+    scm: FittedSCM, interventions: Mapping[str, Intervention], num_samples: int, random_seed: int
+) -> InterventionResult:
+    """Ask what would happen if nodes were set, shifted or scaled.
+
+    Parameters
+    ----------
+    scm : FittedSCM
+    interventions : mapping
+        Node -> a number (set it), `Shift`, `Scale`, or a function of an array.
+    num_samples : int
+        Draws for the distributions; the means and their intervals come from all recorded rows.
+    random_seed : int
+
+    Returns
+    -------
+    InterventionResult
+
+    Raises
+    ------
+    GraphError
+        If a node is unknown or derived, or cannot be set to what was given.
+
+    Notes
+    -----
+    Intervals are percentiles over refits of all mechanisms on resampled blocks (questions, where runs are grouped).
+    """
+    actions = check_interventions(interventions, scm.graph)
+    after, before = mean_replicates(scm, [actions, {}], random_seed)
+    samples, baseline = (draw(scm, num_samples, done, random_seed) for done in (actions, {}))
+    outcome = scm.order[-1]
+    return InterventionResult(
+        actions,
+        samples,
+        baseline,
+        _statistics(samples, after, before),
+        outcome,
+        caveats_of(scm, actions, outcome),
+    )
+
+
+def draw(scm: FittedSCM, num_samples: int, interventions: Mapping[str, Intervention], random_seed: int) -> pd.DataFrame:
+    """Draw runs from the model under interventions; one seed gives the same runs under any of them."""
+    if num_samples < 1:
+        raise CausalkitError(f"num_samples is {num_samples}; draw at least one", num_samples=num_samples)
+    rows = stream(random_seed, "rows").integers(len(scm.table), size=num_samples)
+    noise = _noise(
+        scm,
+        rows,
+        lambda node: stream(random_seed, f"noise {node}").integers(len(scm.table), size=num_samples),
+    )
+    values = propagate(scm, noise, interventions)
+    columns = {node: np.broadcast_to(values[node], (num_samples, 1))[:, 0] for node in scm.graph}
+    return pd.DataFrame(columns)
+
+
+def mean_replicates(
+    scm: FittedSCM, arms: list[Mapping[str, Intervention]], random_seed: int
+) -> list[dict[str, FloatArray]]:
+    """Return every node's mean under each arm, by the fitted model first and then by each refit.
+
+    The arms share rows and noise, so that their differences do not carry the error of sampling.
+
+    Returns
+    -------
+    list of dict of str to ndarray, shape (1 + replicates,)
+    """
+    rng = stream(random_seed, "population")
+    rows = rng.permutation(len(scm.table))[:_POPULATION]
+    noise = _noise(scm, rows, lambda node: stream(random_seed, f"noise {node}").permutation(rows))
+    weights = np.vstack([np.ones(len(rows)), scm.replicate_weights[:, scm.blocks[rows]]])
+    weights /= weights.sum(axis=1, keepdims=True)
+    coefficients = {
+        node: np.hstack([mechanism.coefficients[:, None], scm.replicates[node]])
+        for node, mechanism in scm.mechanisms.items()
+    }
+    return [
+        {node: _weighted_mean(weights, values) for node, values in propagate(scm, noise, arm, coefficients).items()}
+        for arm in arms
+    ]
+
+
+def _noise(scm: FittedSCM, rows: IntArray, order: Callable[[str], IntArray]) -> Values:
+    noise: Values = {}
+    for node in scm.graph:
+        if node in scm.mechanisms:
+            noise[node] = scm.mechanisms[node].residuals[order(node)][:, None]
+        elif node not in scm.derived:
+            noise[node] = scm.table[node].to_numpy()[rows][:, None]
+    return noise
+
+
+def _weighted_mean(weights: FloatArray, values: FloatArray) -> FloatArray:
+    if values.shape[1] == 1:
+        return np.asarray(weights @ values[:, 0])
+    return np.asarray(np.einsum("br,rb->b", weights, values))
+
+
+def _statistics(
+    samples: pd.DataFrame, after: Mapping[str, FloatArray], before: Mapping[str, FloatArray]
+) -> pd.DataFrame:
+    rows: dict[str, list[float]] = {}
+    for node in after:
+        change = after[node] - before[node]
+        low, high, change_low, change_high = np.ravel(
+            [np.quantile(part[1:], [0.025, 0.975]) for part in (after[node], change)]
+        )
+        quantiles = np.quantile(samples[node], [0.05, 0.5, 0.95, 0, 1])
+        rows[node] = [after[node][0], low, high, samples[node].std(), *quantiles]
+        rows[node] += [before[node][0], change[0], change_low, change_high]
+    names = ["mean", "low", "high", "std", "q05", "q50", "q95", "min", "max"]
+    names += ["baseline_mean", "change", "change_low", "change_high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("node")
