@@ -83,7 +83,7 @@ class InterventionResult:
             raise GraphError(
                 f"{node!r} is no node of the result; known are {', '.join(self.statistics.index)}", node=node
             )
-        return dict(zip(self.statistics, self.statistics.loc[node].to_numpy(dtype=float).tolist(), strict=True))
+        return {str(name): float(value) for name, value in self.statistics.to_dict("index")[node].items()}
 
     def to_frame(self) -> pd.DataFrame:
         """Return the statistics, one row per node."""

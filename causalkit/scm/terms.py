@@ -10,6 +10,8 @@ import numpy as np
 
 from causalkit.scm.arrays import FloatArray
 
+_FEWEST_VALUES = 5
+
 
 @dataclass(frozen=True, eq=False)
 class Terms:
@@ -45,9 +47,12 @@ class Terms:
 
     @classmethod
     def quadratic(cls, parents: Sequence[str], columns: FloatArray) -> Terms:
-        """Intercept, each parent, each square and each product of two; no square of a parent of two values."""
-        binary = {index for index in range(len(parents)) if len(np.unique(columns[:, index])) <= 2}
-        pairs = [(i, j) for i, j in combinations_with_replacement(range(len(parents)), 2) if i != j or i not in binary]
+        """Intercept, each parent, each product of two, and each square of a parent seen at five values or more.
+
+        A parabola goes through any three values: on so few it fits noise, and misleads between and beyond them.
+        """
+        coarse = {index for index in range(len(parents)) if len(np.unique(columns[:, index])) < _FEWEST_VALUES}
+        pairs = [(i, j) for i, j in combinations_with_replacement(range(len(parents)), 2) if i != j or i not in coarse]
         singles = [(index,) for index in range(len(parents))]
         return cls._of(parents, columns, [(), *singles, *pairs])
 
