@@ -7,8 +7,10 @@ Reading returns every record that is whole and says which bytes it had to leave 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +19,9 @@ import msgspec
 
 SCHEMA = 1
 _BOM = b"\xef\xbb\xbf"
+# Within a text the quotes would be escaped, so that this stands only where a record begins.
+_RECORD_START = re.compile(rb'{"schema":\d+,"kind":')
+_decoder = msgspec.json.Decoder()
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class JournalWriter:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record; it survives the death of this process from here on."""
-        line = msgspec.json.encode({"schema": SCHEMA, **record}, enc_hook=str) + b"\n"
+        line = _encode({"schema": SCHEMA, **record}) + b"\n"
         written = os.write(self._file, line)
         if written != len(line):
             raise OSError(f"{self.path}: only {written} of {len(line)} bytes of a record were written (disk full?)")
@@ -113,25 +118,77 @@ def read_journal(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], li
         In the order of the file.
     damage : list of Damage
         One entry for each line that is no record; empty for a sound journal.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "runs.jsonl"
+    >>> _ = path.write_bytes(b'{"kind":"run"}\\n{"kind":"st')
+    >>> records, damage = read_journal(path)
+    >>> records, [(part.start, part.end, part.reason) for part in damage]
+    ([{'kind': 'run'}], [(15, 26, 'a torn line')])
     """
     records: list[dict[str, Any]] = []
     damage: list[Damage] = []
-    decoder = msgspec.json.Decoder()
     for start, line in _lines(Path(path)):
-        body = line.removeprefix(_BOM) if start == 0 else line
-        if not body.strip():
+        found = _decode(line)
+        if isinstance(found, dict):
+            records.append(found)
             continue
-        try:
-            record = decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            reason = "a torn line" if not line.endswith(b"\n") else f"not JSON ({error})"
-            damage.append(Damage(str(path), start, start + len(line), reason))
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-        else:
-            damage.append(Damage(str(path), start, start + len(line), "JSON, but not an object"))
+        for offset, piece in _pieces(line):
+            found = _decode(piece)
+            if isinstance(found, dict):
+                records.append(found)
+            elif found:
+                damage.append(Damage(str(path), start + offset, start + offset + len(piece), found))
     return records, damage
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold of a value it does not know: numbers and lists for numpy's, else text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain(np.int64(3)), plain(np.array([0.5])), plain(Path("runs.jsonl"))
+    (3, [0.5], 'runs.jsonl')
+    """
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _encode(record: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(record, enc_hook=plain)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_utf8(msgspec.to_builtins(record, enc_hook=plain)))
+
+
+def _utf8(value: Any) -> Any:
+    """Replace what UTF-8 cannot hold: file names of other encodings come as lone surrogates."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_utf8(key): _utf8(item) for key, item in value.items()}
+    return [_utf8(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _decode(line: bytes) -> dict[str, Any] | str:
+    """Return the record that a line holds, or why it holds none; nothing is wrong with a blank line."""
+    body = line.removeprefix(_BOM)
+    if not body.strip():
+        return ""
+    try:
+        found = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return f"not JSON ({error})" if line.endswith(b"\n") else "a torn line"
+    return found if isinstance(found, dict) else "JSON, but not an object"
+
+
+def _pieces(line: bytes) -> Iterator[tuple[int, bytes]]:
+    # Another writer may have gone on behind the torn line of one that died: what it wrote is whole.
+    starts = [0, *(match.start() for match in _RECORD_START.finditer(line, 1)), len(line)]
+    for start, end in pairwise(starts):
+        yield start, line[start:end]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

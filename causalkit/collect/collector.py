@@ -60,7 +60,7 @@ def collect_traces(
     pandas.DataFrame
         One row for each run that did not fail, under the number of its run, and one column for each
         node, parents first. ``attrs`` holds ``failures`` (`FailedRows`), ``num_failed``, ``caveats``,
-        ``default_ranges`` and ``random_seed``.
+        ``default_ranges``, ``random_seed`` and ``knobs``: the nodes that were drawn at random.
 
     Raises
     ------
@@ -157,6 +157,7 @@ class TraceCollector:
         traces.attrs = {
             "random_seed": self.random_seed,
             "default_ranges": inputs.attrs["default_ranges"],
+            "knobs": drawn_names,
             "num_failed": len(failures),
             "failures": failures,
             "caveats": _caveats(failures, num_samples),

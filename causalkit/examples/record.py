@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-import secrets
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,10 +28,10 @@ from causalkit.examples.lessons import STEPS as LESSON_STEPS
 from causalkit.examples.router import load_questions, route
 from causalkit.examples.search_index import SearchIndex
 from causalkit.examples.search_qa import KNOBS, SLOW_CHECK_STEPS, STEPS, warm
-from causalkit.journal import JournalWriter
+from causalkit.journal import JournalWriter, read_journal
 from causalkit.workflows.executor import GraphExecutor
+from causalkit.workflows.records import merge_records
 from causalkit.workflows.tracer import Tracer
-from causalkit.workflows.traces import load_traces
 
 NUM_RUNS = 3600
 # One run in eight goes to the slow release; it is there to be found, not to fit a model to.
@@ -85,24 +85,25 @@ def record_search_qa(
     index = SearchIndex.build(documents)
     questions = load_questions()
     warm(index, [entry["question"] for entry in questions])
-    raw = {release: target / f".{release}.{secrets.token_hex(4)}.jsonl" for release in _RELEASES}
-    started = datetime.now(UTC)
-    try:
-        _run_all(list(_requests(questions, num_runs, random_seed)), index, raw, progress)
-        counts = {release: _compact(path, target / f"{release}.jsonl") for release, path in raw.items()}
-    finally:
-        for path in raw.values():
-            path.unlink(missing_ok=True)
-    about = {
-        "recorded": started.isoformat(timespec="seconds"),
+    about: dict[str, Any] = {
+        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
         "random_seed": random_seed,
-        "runs": counts,
+        "runs": {},
         "corpus_documents": len(documents),
         "corpus_sha256": corpus_hash(documents),
         "python": platform.python_version(),
         "packages": {name: found for name in _distributions() if (found := _version(name))},
     }
-    (target / "recording.json").write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
+    target.mkdir(parents=True, exist_ok=True)
+    # Beside the old journals, so that putting the new ones in their place is a rename within one file system.
+    with tempfile.TemporaryDirectory(prefix=".recording-", dir=target) as made:
+        raw = {release: Path(made) / f"{release}.raw" for release in _RELEASES}
+        _run_all(list(_requests(questions, num_runs, random_seed)), index, raw, progress)
+        for release, path in raw.items():
+            about["runs"][release] = _compact(path, Path(made) / f"{release}.jsonl")
+        (Path(made) / "recording.json").write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
+        for name in (*(f"{release}.jsonl" for release in _RELEASES), "recording.json"):
+            (Path(made) / name).replace(target / name)
     return about
 
 
@@ -152,16 +153,13 @@ def _answer(executor: GraphExecutor, request: Request, index: SearchIndex) -> No
 
 
 def _compact(raw: Path, journal: Path) -> dict[str, int]:
-    traces = load_traces(raw)
-    made = journal.with_suffix(".new")
-    made.unlink(missing_ok=True)
-    with JournalWriter(made) as writer:
-        for run in sorted(traces, key=lambda run: run.request_id):
+    runs, _ = merge_records(read_journal(raw)[0])
+    with JournalWriter(journal) as writer:
+        for run in sorted(runs, key=lambda run: run.request_id):
             record = run.to_record()
             record["final_answer"] = (run.final_answer or "")[:_KEPT_ANSWER] or None
             writer.append(record)
-    made.replace(journal)
-    return {"total": len(traces), "failed": sum(not run.success for run in traces)}
+    return {"total": len(runs), "failed": sum(not run.success for run in runs)}
 
 
 def _distributions() -> tuple[str, ...]:

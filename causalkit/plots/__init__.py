@@ -15,3 +15,9 @@ Did the predictions for unseen settings come true?          `plot_backtest`     
 Colours are those of Okabe and Ito, which people who see no red or no green can tell apart; nothing is told by colour
 alone.
 """
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -126,7 +126,7 @@ def _draw_edges(ax: Axes, graph: nx.DiGraph[str], places: Mapping[str, tuple[flo
             "",
             xy=(x0 + 0.62 * (x1 - x0), y0 + 0.62 * (y1 - y0)),
             xytext=(x0 + 0.6 * (x1 - x0), y0 + 0.6 * (y1 - y0)),
-            arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 0, "mutation_scale": 9},
+            arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 0, "mutation_scale": 14},
             zorder=2,
         )
 

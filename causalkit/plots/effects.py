@@ -59,6 +59,7 @@ def plot_effects(effects: Sequence[EffectResult], *, ax: Axes | None = None) -> 
             ax.plot([], [], color=colour, marker=marker, label=label)
     ax.axvline(0, color=GREY, linewidth=1)
     ax.set_yticks(range(len(ordered)), [effect.contrast for effect in ordered])
+    ax.margins(x=0.15)
     ax.set(ylim=(-0.6, len(ordered) - 0.3), title="Average effects with 95 % intervals")
     ax.set_xlabel(f"change of mean {axis_label(outcomes.pop())}")
     ax.legend(fontsize=8, frameon=False, loc="best")

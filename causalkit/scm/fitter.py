@@ -115,6 +115,7 @@ class SCMFitter:
             If a node stays below the threshold and `on_failure` is ``"raise"``; the model is its ``scm``.
         """
         graph = check_graph(causal_graph).copy()
+        _mark_knobs(graph, traces)
         formulas = _formulas(graph, derived or {})
         table = check_table(traces, graph)
         groups = self._groups(traces)
@@ -202,6 +203,13 @@ class SCMFitter:
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise FitError(f"{name} is {value!r}; it is one of {', '.join(map(repr, allowed))}")
+
+
+def _mark_knobs(graph: nx.DiGraph[str], traces: pd.DataFrame) -> None:
+    # Whoever made the table knows what was drawn at random; a role that the graph gives wins.
+    for node in getattr(traces, "attrs", {}).get("knobs", ()):
+        if node in graph:
+            graph.nodes[node].setdefault("role", "knob")
 
 
 def _formulas(graph: nx.DiGraph[str], derived: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from causalkit.errors import CausalkitError
 from causalkit.graphs import topological_order
 from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.blocks import Moments, resampled_weights
@@ -81,7 +82,7 @@ class FittedSCM:
         -------
         pandas.DataFrame
             `n` rows, one column per node. Roots are drawn jointly, row by row, so that what is correlated stays so;
-            each mechanism's noise is drawn from its own residuals.
+            each mechanism's noise is drawn from its residuals on rows of like fitted value.
         """
         from causalkit.scm.questions import draw
 
@@ -159,8 +160,14 @@ class FittedSCM:
     @cached_property
     def dowhy(self) -> Any:
         """The same model as a ``dowhy.gcm.InvertibleStructuralCausalModel``: what DoWhy offers works on it."""
-        from causalkit.scm.mechanisms import to_dowhy
-
+        try:
+            from causalkit.scm.mechanisms import to_dowhy
+        except ModuleNotFoundError as error:
+            raise CausalkitError(
+                f"the model as DoWhy has it needs {error.name}, which is not installed here; dowhy is to be had for "
+                "Python below 3.14 (everything else of this model works without it)",
+                module=error.name,
+            ) from error
         return to_dowhy(self)
 
     def to_dict(self) -> dict[str, Any]:

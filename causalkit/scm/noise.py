@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Resolves adjusted p-values below .01 for up to 40 nodes.
 _NULL_BATCHES = 4000
+# Neighbours to either side: enough to make a distribution, few enough to be alike.
+_REACH = (10, 100)
 
 
 def abduct(
@@ -46,6 +48,52 @@ def abduct(
         node: values[node] - predict(scm, node, values, coefficients) if node in scm.mechanisms else values[node]
         for node in nodes
     }
+
+
+def local_noise(scm: FittedSCM, node: str, num_draws: int, rng: np.random.Generator) -> LocalNoise:
+    """Return a source of noise for a modelled node; see `LocalNoise`."""
+    mechanism = scm.mechanisms[node]
+    fitted = mechanism.terms.design(scm.table[list(mechanism.parents)].to_numpy()) @ mechanism.coefficients
+    return LocalNoise(fitted, mechanism.residuals, rng, num_draws)
+
+
+class LocalNoise:
+    """Noise drawn from the residuals of rows whose fitted value is alike.
+
+    Latencies scatter more where they are long, and never below zero; residuals of all rows alike would put the scatter
+    of slow runs around fast ones. One uniform number a row decides its quantile, so that two arms of a question that
+    share the numbers share the luck.
+
+    Parameters
+    ----------
+    fitted, residuals : ndarray, shape (rows,)
+        Of the rows that the mechanism was fitted to.
+    rng : numpy.random.Generator
+    num_draws : int
+
+    Examples
+    --------
+    >>> fitted = np.repeat([1.0, 100.0], 200)
+    >>> noise = LocalNoise(fitted, fitted * np.tile([-0.1, 0.1], 200), np.random.default_rng(0), 5)
+    >>> np.abs(noise(np.ones((5, 1)))).round(2).ravel().tolist()
+    [0.1, 0.1, 0.1, 0.1, 0.1]
+    """
+
+    def __init__(self, fitted: FloatArray, residuals: FloatArray, rng: np.random.Generator, num_draws: int) -> None:
+        order = np.argsort(fitted, kind="stable")
+        self._fitted, self._residuals = fitted[order], residuals[order]
+        self._place, self._quantile = rng.random((2, num_draws))
+        self._reach = int(np.clip(len(fitted) // 50, *_REACH))
+
+    def __call__(self, fitted: FloatArray) -> FloatArray:
+        """Return one residual for each fitted value, both of shape (draws, 1)."""
+        left, right = (np.searchsorted(self._fitted, fitted[:, 0], side=side) for side in ("left", "right"))
+        # Rows of one fitted value are all equally alike: begin anywhere among them.
+        centre = left + (self._place * np.maximum(right - left, 1)).astype(np.int64)
+        width = min(2 * self._reach + 1, len(self._fitted))
+        first = np.clip(centre - self._reach, 0, len(self._fitted) - width)
+        alike = np.sort(self._residuals[first[:, None] + np.arange(width)], axis=1)
+        return np.take_along_axis(alike, (self._quantile * width).astype(np.int64)[:, None], axis=1)
 
 
 def null_means(usual: FloatArray, blocks: IntArray, sizes: IntArray, rng: np.random.Generator) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from causalkit.scm.model import FittedSCM
 
 Values = dict[str, FloatArray]
+Noise = FloatArray | Callable[[FloatArray], FloatArray]
 
 
 def propagate(
     scm: FittedSCM,
-    noise: Mapping[str, FloatArray],
+    noise: Mapping[str, Noise],
     interventions: Mapping[str, Intervention] | None = None,
     coefficients: Mapping[str, FloatArray] | None = None,
     known: Mapping[str, FloatArray] | None = None,
@@ -29,8 +30,8 @@ def propagate(
     Parameters
     ----------
     scm : FittedSCM
-    noise : mapping of str to ndarray, each of shape (rows, 1) or (rows, replicates)
-        A root's noise is its value.
+    noise : mapping of str to ndarray, each of shape (rows, 1) or (rows, replicates), or to a function
+        A root's noise is its value; a function makes the noise from the mechanism's own value.
     interventions : mapping, optional
         What is done to nodes; everything upstream of them keeps its course.
     coefficients : mapping of str to ndarray, shape (terms, replicates), optional
@@ -76,11 +77,13 @@ def _value(
     scm: FittedSCM,
     node: str,
     values: Values,
-    noise: Mapping[str, FloatArray],
+    noise: Mapping[str, Noise],
     coefficients: Mapping[str, FloatArray] | None,
 ) -> FloatArray:
     if node in scm.derived:
         return combine(scm.derived[node], [values[parent] for parent in sorted(scm.graph.predecessors(node))])
-    if node in scm.mechanisms:
-        return predict(scm, node, values, coefficients) + noise[node]
-    return noise[node]
+    own = noise[node]
+    if node not in scm.mechanisms:
+        return own  # type: ignore[return-value] # a root's noise is its value, never a function
+    fitted = predict(scm, node, values, coefficients)
+    return fitted + (own(fitted) if callable(own) else own)

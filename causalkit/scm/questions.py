@@ -18,7 +18,8 @@ from causalkit.errors import CausalkitError, GraphError
 from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.caveats import caveats_of
 from causalkit.scm.interventions import Intervention, check_interventions, describe
-from causalkit.scm.propagate import Values, propagate
+from causalkit.scm.noise import local_noise
+from causalkit.scm.propagate import Noise, propagate
 from causalkit.streams import stream
 from causalkit.wording import interval, number
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 # Rows that stand for the population in means over all replicates; more change nothing that can be seen.
-_POPULATION = 2000
+_POPULATION = 4000
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,11 +150,7 @@ def draw(scm: FittedSCM, num_samples: int, interventions: Mapping[str, Intervent
     if num_samples < 1:
         raise CausalkitError(f"num_samples is {num_samples}; draw at least one", num_samples=num_samples)
     rows = stream(random_seed, "rows").integers(len(scm.table), size=num_samples)
-    noise = _noise(
-        scm,
-        rows,
-        lambda node: stream(random_seed, f"noise {node}").integers(len(scm.table), size=num_samples),
-    )
+    noise = _noise(scm, rows, lambda node: local_noise(scm, node, num_samples, stream(random_seed, f"noise {node}")))
     values = propagate(scm, noise, interventions)
     columns = {node: np.broadcast_to(values[node], (num_samples, 1))[:, 0] for node in scm.graph}
     return pd.DataFrame(columns)
@@ -172,7 +169,7 @@ def mean_replicates(
     """
     rng = stream(random_seed, "population")
     rows = rng.permutation(len(scm.table))[:_POPULATION]
-    noise = _noise(scm, rows, lambda node: stream(random_seed, f"noise {node}").permutation(rows))
+    noise = _noise(scm, rows, lambda node: _shuffled(scm, node, stream(random_seed, f"noise {node}").permutation(rows)))
     weights = np.vstack([np.ones(len(rows)), scm.replicate_weights[:, scm.blocks[rows]]])
     weights /= weights.sum(axis=1, keepdims=True)
     coefficients = {
@@ -185,11 +182,15 @@ def mean_replicates(
     ]
 
 
-def _noise(scm: FittedSCM, rows: IntArray, order: Callable[[str], IntArray]) -> Values:
-    noise: Values = {}
+def _shuffled(scm: FittedSCM, node: str, order: IntArray) -> FloatArray:
+    return scm.mechanisms[node].residuals[order][:, None]
+
+
+def _noise(scm: FittedSCM, rows: IntArray, make: Callable[[str], Noise]) -> dict[str, Noise]:
+    noise: dict[str, Noise] = {}
     for node in scm.graph:
         if node in scm.mechanisms:
-            noise[node] = scm.mechanisms[node].residuals[order(node)][:, None]
+            noise[node] = make(node)
         elif node not in scm.derived:
             noise[node] = scm.table[node].to_numpy()[rows][:, None]
     return noise

@@ -6,3 +6,9 @@ question                                                    name                
 What happens to the outcome if I turn this knob?            `InterventionView`       `intervene`
 ==========================================================  =======================  =================
 """
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

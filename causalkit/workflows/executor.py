@@ -20,7 +20,8 @@ Step = Callable[["ObservedState", Any], Mapping[str, Any] | None]
 class ObservedState(MutableMapping[str, Any]):
     """A workflow's state that notes which keys a step reads and which it writes.
 
-    What a step never read cannot have influenced it: this is where the causal graph of a workflow comes from.
+    What a step never read cannot have influenced it: this is where the causal graph of a workflow comes from. A value
+    that a step changes in place is not seen as written; a step should return what it makes.
 
     Examples
     --------
@@ -130,7 +131,7 @@ class GraphExecutor:
                 workflow=name,
             )
         state = ObservedState({**initial_state, **(knobs or {})})
-        told = {key: initial_state[key] for key in _RUN_KEYS if key in initial_state}
+        told = {key: initial_state[key] for key in _RUN_KEYS if initial_state.get(key) is not None}
         with self.tracer.workflow(name, knobs=knobs, **told, **attributes) as run:
             try:
                 for step_name, step in self.workflows[name]:

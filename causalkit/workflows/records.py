@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from causalkit.journal import SCHEMA
+from causalkit.journal import SCHEMA, plain
+
+# Without a time zone an instant is no instant; such a record is refused rather than guessed at.
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class StepTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,7 +42,7 @@ class StepTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     step_id: str
     parent_id: str | None = None
     step_name: str
-    start: datetime
+    start: Instant
     latency_ms: float
     success: bool
     vram_peak_mb: float | None = None
@@ -62,7 +65,7 @@ class WorkflowTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     router_version: str | None = None
     mode: str = "default"
     turn_index: int = 0
-    timestamp: datetime | None = None
+    timestamp: Instant | None = None
     success: bool
     total_latency_ms: float | None = None
     steps: tuple[StepTrace, ...] = ()
@@ -88,12 +91,12 @@ class WorkflowTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         >>> WorkflowTrace(request_id="a", workflow_name="qa", success=True).to_record()["kind"]
         'run'
         """
-        fields = msgspec.to_builtins(self)
+        fields = msgspec.to_builtins(self, enc_hook=plain)
         fields.pop("extra", None)
         return {"schema": SCHEMA, "kind": "run", **fields, **self.extra}
 
 
-_RUN_FIELDS = frozenset(field.name for field in msgspec.structs.fields(WorkflowTrace)) | {"schema", "kind"}
+_RUN_FIELDS = {field.name for field in msgspec.structs.fields(WorkflowTrace)} - {"extra"} | {"schema", "kind"}
 
 
 def merge_records(records: Iterable[Mapping[str, Any]]) -> tuple[list[WorkflowTrace], list[str]]:
@@ -119,7 +122,7 @@ def merge_records(records: Iterable[Mapping[str, Any]]) -> tuple[list[WorkflowTr
     for record in records:
         try:
             _take(record, runs, steps)
-        except (msgspec.ValidationError, KeyError) as error:
+        except msgspec.ValidationError as error:
             refused.append(f"record of {record.get('request_id', 'an unnamed run')}: {error}")
     merged = [_run(request_id, runs.get(request_id), tuple(parts.values())) for request_id, parts in steps.items()]
     return merged, refused
@@ -129,13 +132,13 @@ def _take(record: Mapping[str, Any], runs: dict[str, dict[str, Any]], steps: dic
     kind = record.get("kind")
     if kind not in ("run", "step"):
         return
-    parts = [record] if kind == "step" else record.get("steps", ())
-    taken = [msgspec.convert(part, StepTrace) for part in parts]
+    request_id = msgspec.convert(record.get("request_id"), str)
+    taken = msgspec.convert([record] if kind == "step" else record.get("steps", ()), tuple[StepTrace, ...])
     if kind == "run":
         head = {name: value for name, value in record.items() if name in _RUN_FIELDS - {"steps", "schema", "kind"}}
         head["extra"] = {name: value for name, value in record.items() if name not in _RUN_FIELDS}
-        runs[record["request_id"]] = msgspec.structs.asdict(msgspec.convert(head, WorkflowTrace))
-    mine = steps.setdefault(record["request_id"], {})
+        runs[request_id] = msgspec.structs.asdict(msgspec.convert(head, WorkflowTrace))
+    mine = steps.setdefault(request_id, {})
     mine.update((step.step_id, step) for step in taken)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from causalkit.journal import JournalWriter
+from causalkit.journal import JournalWriter, plain
 from causalkit.spans import new_root, new_span_id, open_span
 from causalkit.workflows.records import StepTrace, WorkflowTrace
 
@@ -53,6 +53,7 @@ class OpenRun:
     quality_signals: dict[str, Any] = field(default_factory=dict)
     cost_stats: dict[str, Any] = field(default_factory=dict)
     steps: list[StepTrace] = field(default_factory=list)
+    _begun: set[str] = field(default_factory=set)
 
     @contextmanager
     def step(self, step_name: str, **attributes: Any) -> Iterator[OpenStep]:
@@ -72,6 +73,7 @@ class OpenRun:
         """
         step = OpenStep(new_span_id(), step_name, attributes)
         error: BaseException | None = None
+        self._begun.add(step.step_id)
         with open_span(step.step_id) as parent_id:
             started_ns = time.perf_counter_ns()
             try:
@@ -92,7 +94,8 @@ class OpenRun:
     ) -> None:
         done = StepTrace(
             step_id=step.step_id,
-            parent_id=parent_id,
+            # The span that is open here may be one of another run: no parent rather than a wrong one.
+            parent_id=parent_id if parent_id in self._begun else None,
             step_name=step.step_name,
             # One wall-clock reading a run; within it every start lies on the monotonic clock.
             start=self.timestamp + timedelta(microseconds=(started_ns - self.started_ns) / 1000),
@@ -103,7 +106,7 @@ class OpenRun:
             error=describe_error(error),
         )
         self.steps.append(done)
-        self.tracer.write({"kind": "step", "request_id": self.request_id, **msgspec.to_builtins(done)})
+        self.tracer.write({"kind": "step", "request_id": self.request_id, **msgspec.to_builtins(done, enc_hook=plain)})
 
 
 class Tracer:
@@ -169,7 +172,8 @@ class Tracer:
         """
         seen = self._enter({"knobs": dict(knobs)} if knobs else {}, attributes)
         now, started_ns = datetime.now(UTC), time.perf_counter_ns()
-        run = OpenRun(request_id or new_span_id(), workflow_name, question, started_ns, now, self, seen)
+        name = new_span_id() if request_id is None else str(request_id)
+        run = OpenRun(name, workflow_name, str(question), started_ns, now, self, seen)
         error: BaseException | None = None
         try:
             with new_root():
@@ -211,7 +215,7 @@ class Tracer:
             request_id=run.request_id,
             workflow_name=run.workflow_name,
             question=run.question,
-            conversation_id=conversation_id,
+            conversation_id=None if conversation_id is None else str(conversation_id),
             router_version=self.router_version,
             mode=mode,
             turn_index=turn_index,

@@ -70,7 +70,8 @@ def to_trace_table(traces: Traces, confounders: Iterable[str] | None = None) -> 
     -------
     pandas.DataFrame
         Indexed by ``request_id``. Times in milliseconds; a step that did not run is NaN. The column ``question`` is no
-        variable: it names the cluster to which a run belongs. ``attrs["caveats"]`` holds what was left out before.
+        variable: it names the cluster to which a run belongs. ``attrs["knobs"]`` names what was set
+        at random by design, ``attrs["caveats"]`` says what was left out before.
     """
     import pandas as pd
 
@@ -78,6 +79,7 @@ def to_trace_table(traces: Traces, confounders: Iterable[str] | None = None) -> 
     table = pd.DataFrame([_variables(run, names) for run in traces]).set_index("request_id")
     table = table.drop(columns=[name for name in names if table[name].isna().all()])
     table.attrs["caveats"] = list(traces.caveats)
+    table.attrs["knobs"] = list(dict.fromkeys(key for run in traces for key in _knobs(run)))
     return table
 
 
@@ -148,7 +150,8 @@ def _knobs(run: WorkflowTrace) -> Mapping[str, Any]:
 
 def _varies(column: pd.Series[Any]) -> bool:
     # A constant explains nothing; a node for it would only widen every interval.
-    return bool((column != column.iloc[0]).any())
+    # Compared as text, because None and NaN differ from themselves.
+    return column.map(repr).nunique() > 1
 
 
 def _add_edges(

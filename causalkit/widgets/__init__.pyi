@@ -1,0 +1,1 @@
+from .intervene import InterventionView as InterventionView
