@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CausalkitError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(f"recorded {about['runs']} into {given.output}\n")
+    counts = (f"{part['total']} {name} ({part['failed']} failed)" for name, part in about["runs"].items())
+    sys.stdout.write(f"recorded {' and '.join(counts)} into {given.output}\n")
     return 0
 
 

@@ -77,7 +77,18 @@ class JournalWriter:
         self._close_torn_line()
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record; it survives the death of this process from here on."""
+        """Write one record; it survives the death of this process from here on.
+
+        Parameters
+        ----------
+        record : mapping
+            What to write; ``schema`` is put before it. NaN and infinities become null, what JSON does not know text.
+
+        Raises
+        ------
+        OSError
+            If not all of it could be written.
+        """
         line = _encode({"schema": SCHEMA, **record}) + b"\n"
         written = os.write(self._file, line)
         if written != len(line):
@@ -105,7 +116,7 @@ class JournalWriter:
 
 
 def read_journal(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], list[Damage]]:
-    """Read every whole record of a journal and say which bytes hold none.
+    r"""Read every whole record of a journal and say which bytes hold none.
 
     Parameters
     ----------
@@ -123,7 +134,7 @@ def read_journal(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], li
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "runs.jsonl"
-    >>> _ = path.write_bytes(b'{"kind":"run"}\\n{"kind":"st')
+    >>> _ = path.write_bytes(b'{"kind":"run"}\n{"kind":"st')
     >>> records, damage = read_journal(path)
     >>> records, [(part.start, part.end, part.reason) for part in damage]
     ([{'kind': 'run'}], [(15, 26, 'a torn line')])

@@ -27,11 +27,17 @@ def load_recording(name: str = "search_qa", part: str = "runs") -> Traces:
     Returns
     -------
     Traces
+        Its runs.
 
     Raises
     ------
     RecordingNotFoundError
         If it is not there.
+
+    Examples
+    --------
+    >>> sorted({run.workflow_name for run in load_recording(part="slow_check")})
+    ['lesson_pack', 'search_qa']
     """
     from causalkit.workflows.traces import load_traces
 
@@ -46,6 +52,12 @@ def load_recording(name: str = "search_qa", part: str = "runs") -> Traces:
 
 
 def data_folder() -> Path:
-    """Return ``data/`` of the source tree, or the folder that the environment variable CAUSALKIT_DATA names."""
+    """Return ``data/`` of the source tree, or the folder that the environment variable CAUSALKIT_DATA names.
+
+    Examples
+    --------
+    >>> (data_folder() / "search_qa" / "recording.json").is_file()
+    True
+    """
     named = os.environ.get(DATA_VARIABLE)
     return Path(named) if named else Path(__file__).parents[2] / "data"

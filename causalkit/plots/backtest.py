@@ -24,6 +24,14 @@ def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         Points on the diagonal are predictions that came true.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from causalkit.scm.backtest import Backtest
+    >>> row = {"predicted": 9.0, "low": 8.0, "high": 10.0, "recorded": 9.5, "recorded_low": 9.0, "recorded_high": 10.0}
+    >>> plot_backtest(Backtest("total_ms", pd.DataFrame([{**row, "covered": True}]), [])).get_title()
+    '1 settings that the model never saw'
     """
     ax = axes_to_draw_on(ax, width=5.5, height=5.0)
     frame = result.frame

@@ -25,6 +25,14 @@ def plot_root_causes(result: RootCauses, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         With the words "nothing abnormal" on it where nothing is.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from causalkit.scm.causes import RootCauses
+    >>> causes = pd.DataFrame({"node": ["rank_ms"], "contribution": [8.0], "low": [6.0], "high": [10.0]})
+    >>> plot_root_causes(RootCauses("total_ms", 9.0, 40, causes, [])).get_title()
+    'What moved total_ms by +9.00 in 40 rows'
     """
     causes = result.frame.iloc[::-1].reset_index(drop=True)
     ax = axes_to_draw_on(ax, height=1.5 + 0.45 * max(len(causes), 1))

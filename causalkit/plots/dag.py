@@ -69,7 +69,7 @@ def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> ax = plot_dag(nx.DiGraph([("depth", "latency")]))
-    >>> sorted(text.get_text() for text in ax.texts)
+    >>> sorted(text.get_text() for text in ax.texts if text.get_text())
     ['depth', 'latency']
     """
     places = layered_layout(check_graph(graph))
@@ -77,7 +77,7 @@ def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
     ax = axes_to_draw_on(ax, width=9.5, height=1.6 + _ROW_HEIGHT * tallest)
     _draw_edges(ax, graph, places)
     for node, (x, y) in places.items():
-        look = _ROLES.get(graph.nodes[node].get("role", ""), _ROLES[""])
+        look = _ROLES[_role(graph.nodes[node])]
         box = {
             "boxstyle": f"round,pad={_BOX_PAD}",
             "facecolor": look.colour,
@@ -109,7 +109,12 @@ def _mean_height(graph: nx.DiGraph[str], node: str, places: Mapping[str, tuple[f
 
 
 def _role_rank(graph: nx.DiGraph[str], node: str) -> int:
-    return list(_ROLES).index(graph.nodes[node].get("role", ""))
+    return list(_ROLES).index(_role(graph.nodes[node]))
+
+
+def _role(data: Mapping[str, Any]) -> str:
+    role = data.get("role") or ("derived" if data.get("derived") else "")
+    return role if role in _ROLES else ""
 
 
 def _draw_edges(ax: Axes, graph: nx.DiGraph[str], places: Mapping[str, tuple[float, float]]) -> None:
@@ -137,7 +142,7 @@ def _kind(data: Mapping[str, Any]) -> str:
 
 
 def _legend(ax: Axes, graph: nx.DiGraph[str]) -> None:
-    roles = {data.get("role", "") for _, data in graph.nodes(data=True)}
+    roles = {_role(data) for _, data in graph.nodes(data=True)}
     kinds = {_kind(data) for _, _, data in graph.edges(data=True)}
     handles: list[Patch | Line2D] = [
         Patch(facecolor=look.colour, edgecolor=BLACK, linestyle=look.style, label=look.label)

@@ -32,6 +32,13 @@ def plot_effects(effects: Sequence[EffectResult], *, ax: Axes | None = None) -> 
     ------
     CausalkitError
         If there is no effect, or effects are on different outcomes.
+
+    Examples
+    --------
+    >>> from causalkit.scm.effects import EffectResult
+    >>> ax = plot_effects([EffectResult("depth", "total_ms", "do(depth +1)", 2.0, (1.5, 2.5), True, [])])
+    >>> ax.get_xlabel()
+    'change of mean total_ms (milliseconds)'
     """
     outcomes = {effect.outcome for effect in effects}
     if len(outcomes) != 1:

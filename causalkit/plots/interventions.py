@@ -36,6 +36,16 @@ def plot_intervention(result: InterventionResult, node: str | None = None, *, ax
     ------
     GraphError
         If the result has no such node.
+
+    Examples
+    --------
+    >>> import networkx as nx
+    >>> import pandas as pd
+    >>> from causalkit.scm.fitter import SCMFitter
+    >>> traces = pd.DataFrame({"depth": np.arange(200.0), "total_ms": 2 * np.arange(200.0) + 5})
+    >>> scm = SCMFitter(random_seed=0).fit(nx.DiGraph([("depth", "total_ms")]), traces)
+    >>> plot_intervention(scm.intervene({"depth": 4})).get_title()
+    'total_ms under do(depth = 4)'
     """
     node = node or result.outcome
     row = result.of(node)

@@ -26,6 +26,14 @@ def plot_validation(report: ValidationReport, *, ax: Axes | None = None) -> Axes
     Returns
     -------
     matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> from causalkit.scm.validation import NodeScore, ValidationReport
+    >>> scores = (NodeScore("rank_ms", "linear", 0.9, 0.8, 0.95, True, "predicts"),)
+    >>> ax = plot_validation(ValidationReport(scores, threshold=0.7, num_held_out=50, split="rows"))
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['rank_ms']
     """
     scores = sorted(report.scores, key=lambda score: score.r2)
     ax = axes_to_draw_on(ax, height=1.2 + 0.4 * len(scores))

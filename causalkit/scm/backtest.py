@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from causalkit.errors import FitError
-from causalkit.scm.blocks import block_sums
-from causalkit.scm.caveats import data_caveats
+from causalkit.errors import FitError, GraphError
+from causalkit.scm.blocks import block_sums, group_codes, interval95
+from causalkit.scm.caveats import data_caveats, ungrouped
 from causalkit.scm.interventions import check_interventions
 from causalkit.scm.questions import mean_replicates
 from causalkit.tables import check_table
@@ -90,7 +90,7 @@ def backtest(
         Nodes whose values make a setting. Only for knobs is setting them the same as having recorded them.
     outcome : str
     min_rows : int
-        Settings with fewer rows are left out: the error of their mean is itself unknown.
+        Settings with fewer rows, or rows of one group only, are left out: the error of their mean is unknown.
     random_seed : int
 
     Returns
@@ -102,24 +102,29 @@ def backtest(
     FitError
         If a column is missing or no setting has enough rows.
     GraphError
-        If `by` names no node or a derived one.
+        If `by` or `outcome` names no node, or `by` a derived one.
     """
+    by = [by] if isinstance(by, str) else list(by)
+    if not by:
+        raise GraphError("by names no node; give the knobs whose values make a setting")
+    if outcome not in scm.graph:
+        raise GraphError(f"{outcome!r} is no node of the model; known are {', '.join(scm.graph)}", node=outcome)
     check_interventions(dict.fromkeys(by, 0.0), scm.graph)
     rows = check_table(recorded, scm.graph.subgraph([*by, outcome]))
     groups = recorded[scm.groups] if scm.groups in recorded else pd.Series(np.arange(len(rows)), index=rows.index)
-    settings = rows.groupby(list(by)).indices.items()
+    settings = rows.groupby(by).indices.items()
     frame = pd.DataFrame(
         [
             _compare(scm, _setting(by, key), rows[outcome].iloc[places], groups.iloc[places], outcome, random_seed)
             for key, places in settings
-            if len(places) >= min_rows
+            if len(places) >= min_rows and len(set(groups.iloc[places])) > 1
         ]
     )
     if frame.empty:
         raise FitError(f"no setting of {', '.join(by)} has {min_rows} rows; record more, or group by fewer nodes")
     unset = [node for node in by if scm.role(node) != "knob"]
     notes = [f"{node} was not set at random: runs recorded with it may differ in other ways too" for node in unset]
-    return Backtest(outcome, frame, [*notes, *data_caveats(scm)])
+    return Backtest(outcome, frame, [*notes, *ungrouped(scm, recorded), *data_caveats(scm)])
 
 
 def _setting(by: Sequence[str], key: Any) -> dict[str, float]:
@@ -136,7 +141,7 @@ def _compare(
 ) -> dict[str, Any]:
     predicted = mean_replicates(scm, [setting], seed)[0][outcome]
     recorded, error = float(values.mean()), clustered_error(values.to_numpy(), groups)
-    low, high = np.quantile(predicted[1:], [0.025, 0.975])
+    low, high = interval95(predicted[1:])
     difference = predicted[0] - recorded
     reach = _Z95 * float(np.hypot(predicted[1:].std(), error))
     return {
@@ -157,7 +162,6 @@ def _compare(
 
 def clustered_error(values: np.ndarray[Any, np.dtype[np.float64]], groups: pd.Series[Any]) -> float:
     """Return the standard error of a mean whose rows come in groups (Liang & Zeger 1986)."""
-    codes = pd.factorize(groups)[0]
-    sums = block_sums(values - values.mean(), codes)
+    sums = block_sums(values - values.mean(), group_codes(groups))
     few = len(sums) / max(len(sums) - 1, 1)
     return float(np.sqrt(few * np.sum(sums**2)) / len(values))

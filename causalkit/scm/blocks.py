@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from causalkit.errors import FitError
 from causalkit.scm.arrays import FloatArray, IntArray
+from causalkit.tables import row_name
 
 # Enough that the spread of resampled blocks is itself known to 5 % (1 / sqrt(2 * 300)), few enough to be fast.
 MAX_BLOCKS = 300
@@ -26,16 +28,49 @@ def deal_blocks(groups: pd.Series[Any] | None, num_rows: int, rng: np.random.Gen
     """Return the block of each row: its group, or a random one; never more than `MAX_BLOCKS`."""
     if groups is None:
         return rng.permutation(num_rows) % min(num_rows, MAX_BLOCKS)
-    codes = pd.factorize(groups, sort=True)[0].astype(np.int64)
+    codes = group_codes(groups)
     num_groups = int(codes.max()) + 1
     if num_groups <= MAX_BLOCKS:
         return codes
     return np.asarray((rng.permutation(num_groups) % MAX_BLOCKS)[codes], dtype=np.int64)
 
 
+def group_codes(groups: pd.Series[Any]) -> IntArray:
+    """Return the number of each row's group, in the order of the groups' names.
+
+    Raises
+    ------
+    FitError
+        If a row has no group (``.column``, ``.row``).
+    """
+    if isinstance(groups, pd.DataFrame):
+        name = groups.columns[0]
+        raise FitError(f"the trace table has more than one column {name!r} to group by; keep one", column=name)
+    absent = groups.isna().to_numpy()
+    if absent.any():
+        row = row_name(groups.index, int(np.argmax(absent)))
+        raise FitError(
+            f"column {groups.name!r} groups the rows but has no value in row {row!r} ({absent.sum()} of {len(groups)} "
+            "rows); fill or drop such rows",
+            column=groups.name,
+            row=row,
+        )
+    return pd.factorize(groups, sort=True)[0].astype(np.int64)
+
+
 def resampled_weights(num_blocks: int, num_replicates: int, rng: np.random.Generator) -> FloatArray:
     """Return how often each block is drawn in each replicate, shape (replicates, blocks)."""
     return rng.multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), size=num_replicates).astype(float)
+
+
+def interval95(replicates: FloatArray) -> tuple[float, float]:
+    """Return the 95 % percentile interval of bootstrap replicates.
+
+    Their k-th smallest of B stands at k / (B + 1) (Davison & Hinkley 1997, sec. 2.4); NumPy's default would put it
+    further out, and make the interval of 400 replicates 2 % too narrow.
+    """
+    low, high = np.quantile(replicates, [0.025, 0.975], method="weibull")
+    return float(low), float(high)
 
 
 def block_sums(values: FloatArray, blocks: IntArray) -> FloatArray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import networkx as nx
+import pandas as pd
 
 from causalkit.scm.interventions import Intervention
 
@@ -42,6 +43,13 @@ def data_caveats(scm: FittedSCM) -> list[str]:
         [f"only {num_blocks} independent groups of runs: intervals are too narrow"] if num_blocks < _FEW_BLOCKS else []
     )
     return [*few, *scm.caveats]
+
+
+def ungrouped(scm: FittedSCM, rows: pd.DataFrame) -> list[str]:
+    """Return the caveat that rows whose groups are not known were taken as independent, where that is so."""
+    if scm.groups is None or scm.groups in rows:
+        return []
+    return [f"the rows have no column {scm.groups}: they count as independent, which may be too sure of itself"]
 
 
 def _observational(node: str, outcome: str) -> str:

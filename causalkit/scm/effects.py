@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import GraphError
+from causalkit.scm.blocks import interval95
 from causalkit.scm.caveats import caveats_of
 from causalkit.scm.interventions import Intervention, Shift, check_interventions, describe
 from causalkit.scm.questions import mean_replicates
@@ -38,6 +39,11 @@ class EffectResult:
     experimental : bool
         True where the treatment was a knob, set at random by design; False: observational.
     caveats : list of str
+
+    Examples
+    --------
+    >>> EffectResult("depth", "total_ms", "do(depth +1)", 2.0, (1.5, 2.5), True, []).sentence
+    'do(depth +1) changes total_ms by +2.00 on average, 95 % interval +1.50 to +2.50.'
     """
 
     treatment: str
@@ -113,15 +119,14 @@ def effect(
     before, after = _arms(scm, treatment, contrast, values)
     low_arm, high_arm = mean_replicates(scm, [before, after], random_seed)
     difference = high_arm[outcome] - low_arm[outcome]
-    low, high = np.quantile(difference[1:], [0.025, 0.975])
     return EffectResult(
         treatment,
         outcome,
-        f"{describe(after)}{f' instead of {describe(before)}' if before else ''}",
+        describe(after) + (f" instead of {before[treatment]:g}" if before else ""),
         float(difference[0]),
-        (float(low), float(high)),
+        interval95(difference[1:]),
         scm.role(treatment) == "knob",
-        caveats_of(scm, {**before, **after}, outcome),
+        list(dict.fromkeys(caveat for arm in (before, after) if arm for caveat in caveats_of(scm, arm, outcome))),
     )
 
 
@@ -134,7 +139,9 @@ def _arms(
         values = seen.tolist()
     if values is None:
         return {}, after
-    if len(values) != 2:
-        raise GraphError(f"values compares two settings of {treatment!r}, not {len(values)}; give (low, high)")
+    if np.shape(values) != (2,) or any(callable(value) for value in values):
+        raise GraphError(
+            f"values compares two settings of {treatment!r}, but is {values!r}; give (low, high)", node=treatment
+        )
     first, second = (check_interventions({treatment: value}, scm.graph) for value in values)
     return first, second

@@ -20,7 +20,7 @@ from causalkit.scm.propagate import combine
 from causalkit.scm.selection import Mechanism, choose_mechanism
 from causalkit.scm.validation import NodeScore, ValidationReport, score_node, split_rows
 from causalkit.streams import stream
-from causalkit.tables import check_table
+from causalkit.tables import check_table, row_name
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -138,12 +138,12 @@ class SCMFitter:
         return traces[self.groups]
 
     def _enough(self, num_rows: int) -> None:
-        if num_rows < self.min_samples:
+        fewest = max(self.min_samples, 2 * _MIN_HELD_OUT)
+        if num_rows < fewest:
             raise InsufficientDataError(
-                f"{num_rows} rows are too few to fit a model and judge it; record at least {self.min_samples} "
-                "(min_samples)",
+                f"{num_rows} rows are too few to fit a model and judge it; record at least {fewest} (min_samples)",
                 num_rows=num_rows,
-                min_samples=self.min_samples,
+                min_samples=fewest,
             )
 
     def _judge(
@@ -229,7 +229,7 @@ def _check_accounting(graph: nx.DiGraph[str], formulas: Mapping[str, str], table
         parts = [table[[parent]].to_numpy() for parent in sorted(graph.predecessors(node))]
         off = np.abs(combine(formula, parts)[:, 0] - table[node].to_numpy())
         if off.max() > _ROUNDING * max(float(table[node].abs().mean()), np.finfo(float).tiny):
-            row = table.index[int(off.argmax())]
+            row = row_name(table.index, int(off.argmax()))
             raise FitError(
                 f"{node!r} is declared as the {formula} of its parents, but differs from it by {off.max():.4g} in row "
                 f"{row!r}; add the part that is missing or drop the declaration",

@@ -70,7 +70,8 @@ def check_interventions(interventions: Mapping[str, Any], graph: nx.DiGraph[str]
     """
     for node, action in interventions.items():
         _check_node(node, graph)
-        if not (callable(action) or (isinstance(action, Real) and math.isfinite(action))):
+        amount = action.by if isinstance(action, Shift | Scale) else action
+        if not (callable(amount) or (isinstance(amount, Real) and math.isfinite(amount))):
             raise GraphError(
                 f"{node!r} cannot be set to {action!r}; give a finite number, Shift(by), Scale(by) or a function",
                 node=node,
@@ -79,10 +80,23 @@ def check_interventions(interventions: Mapping[str, Any], graph: nx.DiGraph[str]
 
 
 def apply(action: Intervention, values: FloatArray) -> FloatArray:
-    """Return the values that a node has under an intervention; `values` are those it would have had without."""
+    """Return the values that a node has under an intervention; `values` are those it would have had without.
+
+    Raises
+    ------
+    GraphError
+        If a function gives something else than one finite number for each value.
+    """
     if not callable(action):
         return np.full_like(values[:, :1], float(action))
     changed = np.asarray(action(values), dtype=float)
+    if changed.shape not in {(), values.shape}:
+        raise GraphError(
+            f"{_name(action)} gave an array of shape {changed.shape} for values of shape {values.shape}; return one "
+            "number for each value"
+        )
+    if not np.isfinite(changed).all():
+        raise GraphError(f"{_name(action)} gave missing or infinite values; return finite numbers")
     return np.broadcast_to(changed, values.shape)
 
 
@@ -101,8 +115,12 @@ def _phrase(node: str, action: Intervention) -> str:
     if isinstance(action, Shift | Scale):
         return f"{node} {action}"
     if callable(action):
-        return f"{node} -> {getattr(action, '__name__', 'function')}({node})"
+        return f"{node} -> {_name(action)}({node})"
     return f"{node} = {action:g}"
+
+
+def _name(action: Intervention) -> str:
+    return str(getattr(action, "__name__", "function"))
 
 
 def _check_node(node: str, graph: nx.DiGraph[str]) -> None:

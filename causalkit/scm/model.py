@@ -57,6 +57,24 @@ class FittedSCM:
         What was left out before the fit.
     random_seed : int
         Where every later draw begins unless told otherwise.
+
+    Examples
+    --------
+    >>> import networkx as nx
+    >>> import numpy as np
+    >>> from causalkit.scm.fitter import SCMFitter
+    >>> depth, noise = np.arange(400.0) % 8, np.random.default_rng(0).normal(size=400)
+    >>> traces = pd.DataFrame({"depth": depth, "total_ms": 2 * depth + 5 + noise})
+    >>> scm = SCMFitter(random_seed=0).fit(nx.DiGraph([("depth", "total_ms")]), traces)
+    >>> round(scm.intervene({"depth": 4}).of("total_ms")["mean"])
+    13
+    >>> round(scm.effect("depth", "total_ms").value)
+    2
+    >>> slow = traces.head(80).assign(total_ms=lambda rows: rows["total_ms"] + 9)
+    >>> scm.root_causes(slow, "total_ms").frame["node"].tolist()
+    ['total_ms']
+    >>> len(scm.backtest(traces, by=["depth"], outcome="total_ms").frame)
+    8
     """
 
     graph: nx.DiGraph[str]
@@ -95,7 +113,26 @@ class FittedSCM:
         *,
         random_seed: int | None = None,
     ) -> InterventionResult:
-        """Ask what would happen if nodes were set, shifted or scaled; see `causalkit.scm.questions.intervene`."""
+        """Ask what would happen if nodes were set, shifted or scaled.
+
+        Parameters
+        ----------
+        interventions : mapping
+            Node -> a number (set it), `Shift`, `Scale`, or a function of an array.
+        num_samples : int, default 1000
+            Draws for the distributions; the means and their intervals come from the recorded rows.
+        random_seed : int, optional
+            Default: the model's own.
+
+        Returns
+        -------
+        InterventionResult
+
+        Raises
+        ------
+        GraphError
+            If a node is unknown or derived, or cannot be set to what was given.
+        """
         from causalkit.scm.questions import intervene
 
         return intervene(self, interventions, num_samples, self._seed(random_seed))
@@ -109,7 +146,28 @@ class FittedSCM:
         values: Sequence[float] | None = None,
         random_seed: int | None = None,
     ) -> EffectResult:
-        """Ask how much the outcome's mean moves with the treatment; see `causalkit.scm.effects.effect`."""
+        """Ask how much the outcome's mean moves with the treatment.
+
+        Parameters
+        ----------
+        treatment, outcome : str
+        contrast : float, default 1
+            The treatment is raised by this much in every run. A treatment of two values is switched from the lower to
+            the higher instead.
+        values : pair of float, optional
+            Compare setting the treatment to the second value with setting it to the first, instead of a shift.
+        random_seed : int, optional
+            Default: the model's own.
+
+        Returns
+        -------
+        EffectResult
+
+        Raises
+        ------
+        GraphError
+            If treatment or outcome is no node, or the treatment is derived.
+        """
         from causalkit.scm.effects import effect
 
         return effect(self, treatment, outcome, contrast, values, self._seed(random_seed))
@@ -123,7 +181,31 @@ class FittedSCM:
         alpha: float = 0.05,
         random_seed: int | None = None,
     ) -> RootCauses:
-        """Ask which nodes made the target abnormal in these rows; see `causalkit.scm.causes.root_causes`."""
+        """Ask which nodes made the target abnormal in these rows.
+
+        Parameters
+        ----------
+        abnormal : pandas.DataFrame
+            The rows to explain, with the column that the model was grouped by where there is one.
+        target : str
+        normal : pandas.DataFrame, optional
+            What to compare with; default: the rows the model was fitted to.
+        alpha : float, default 0.05
+            Share of wholly normal batches in which some node may be named all the same.
+        random_seed : int, optional
+            Default: the model's own.
+
+        Returns
+        -------
+        RootCauses
+
+        Raises
+        ------
+        GraphError
+            If `target` is no node.
+        FitError
+            If a table does not fit the graph or is empty.
+        """
         from causalkit.scm.causes import root_causes
 
         return root_causes(self, abnormal, target, normal, alpha, self._seed(random_seed))
@@ -137,7 +219,31 @@ class FittedSCM:
         min_rows: int = 20,
         random_seed: int | None = None,
     ) -> Backtest:
-        """Ask whether predictions for recorded settings came true; see `causalkit.scm.backtest.backtest`."""
+        """Ask whether predictions for recorded settings came true.
+
+        Parameters
+        ----------
+        recorded : pandas.DataFrame
+            Rows that the model was not fitted to.
+        by : sequence of str
+            Nodes whose values make a setting.
+        outcome : str
+        min_rows : int, default 20
+            Settings with fewer rows are left out.
+        random_seed : int, optional
+            Default: the model's own.
+
+        Returns
+        -------
+        Backtest
+
+        Raises
+        ------
+        GraphError
+            If `by` or `outcome` names no node.
+        FitError
+            If a column is missing or no setting has enough rows.
+        """
         from causalkit.scm.backtest import backtest
 
         return backtest(self, recorded, by, outcome, min_rows, self._seed(random_seed))

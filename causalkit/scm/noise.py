@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from causalkit.scm.model import FittedSCM
 
 
-# Resolves adjusted p-values below .01 for up to 40 nodes.
-_NULL_BATCHES = 4000
 # Neighbours to either side: enough to make a distribution, few enough to be alike.
 _REACH = (10, 100)
 
@@ -96,7 +94,9 @@ class LocalNoise:
         return np.take_along_axis(alike, (self._quantile * width).astype(np.int64)[:, None], axis=1)
 
 
-def null_means(usual: FloatArray, blocks: IntArray, sizes: IntArray, rng: np.random.Generator) -> FloatArray:
+def null_means(
+    usual: FloatArray, blocks: IntArray, sizes: IntArray, num_batches: int, rng: np.random.Generator
+) -> FloatArray:
     """Return by how much the mean of a batch of normal rows differs from the mean of all normal rows, by chance.
 
     Parameters
@@ -107,6 +107,7 @@ def null_means(usual: FloatArray, blocks: IntArray, sizes: IntArray, rng: np.ran
         Cluster of each normal row.
     sizes : ndarray of int
         Rows in each cluster of the batch: each is drawn from one random cluster of the normal rows.
+    num_batches : int
     rng : numpy.random.Generator
 
     Returns
@@ -117,8 +118,8 @@ def null_means(usual: FloatArray, blocks: IntArray, sizes: IntArray, rng: np.ran
     ordered = usual[np.argsort(blocks, kind="stable"), 0]
     counts = np.bincount(blocks)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    chosen = rng.integers(len(counts), size=(_NULL_BATCHES, len(sizes)))
-    totals = np.zeros(_NULL_BATCHES)
+    chosen = rng.integers(len(counts), size=(num_batches, len(sizes)))
+    totals = np.zeros(num_batches)
     for size in np.unique(sizes):
         mine = chosen[:, sizes == size]
         for _ in range(size):
@@ -127,4 +128,4 @@ def null_means(usual: FloatArray, blocks: IntArray, sizes: IntArray, rng: np.ran
     batch = totals / sizes.sum()
     cluster_totals = np.add.reduceat(ordered - ordered.mean(), starts)
     own_error = np.sqrt(np.sum(cluster_totals**2)) / len(ordered)
-    return np.asarray(batch - ordered.mean() + own_error * rng.standard_normal(_NULL_BATCHES))
+    return np.asarray(batch - ordered.mean() + own_error * rng.standard_normal(num_batches))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 
 from causalkit.errors import CausalkitError, GraphError
 from causalkit.scm.arrays import FloatArray, IntArray
+from causalkit.scm.blocks import interval95
 from causalkit.scm.caveats import caveats_of
 from causalkit.scm.interventions import Intervention, check_interventions, describe
 from causalkit.scm.noise import local_noise
@@ -147,8 +149,10 @@ def intervene(
 
 def draw(scm: FittedSCM, num_samples: int, interventions: Mapping[str, Intervention], random_seed: int) -> pd.DataFrame:
     """Draw runs from the model under interventions; one seed gives the same runs under any of them."""
-    if num_samples < 1:
-        raise CausalkitError(f"num_samples is {num_samples}; draw at least one", num_samples=num_samples)
+    if not isinstance(num_samples, Integral) or num_samples < 1:
+        raise CausalkitError(
+            f"num_samples is {num_samples!r}; draw a whole number of at least one", num_samples=num_samples
+        )
     rows = stream(random_seed, "rows").integers(len(scm.table), size=num_samples)
     noise = _noise(scm, rows, lambda node: local_noise(scm, node, num_samples, stream(random_seed, f"noise {node}")))
     values = propagate(scm, noise, interventions)
@@ -176,6 +180,10 @@ def mean_replicates(
         node: np.hstack([mechanism.coefficients[:, None], scm.replicates[node]])
         for node, mechanism in scm.mechanisms.items()
     }
+    for node, fits in coefficients.items():
+        # A refit's noise has mean 0 under the refit's own weights. The rows that stand for it here have not, and would
+        # count the error of that mean a second time: take it off the intercept, which is the first term.
+        fits[0] -= weights @ np.asarray(noise[node])[:, 0]
     return [
         {node: _weighted_mean(weights, values) for node, values in propagate(scm, noise, arm, coefficients).items()}
         for arm in arms
@@ -208,12 +216,9 @@ def _statistics(
     rows: dict[str, list[float]] = {}
     for node in after:
         change = after[node] - before[node]
-        low, high, change_low, change_high = np.ravel(
-            [np.quantile(part[1:], [0.025, 0.975]) for part in (after[node], change)]
-        )
         quantiles = np.quantile(samples[node], [0.05, 0.5, 0.95, 0, 1])
-        rows[node] = [after[node][0], low, high, samples[node].std(), *quantiles]
-        rows[node] += [before[node][0], change[0], change_low, change_high]
+        rows[node] = [after[node][0], *interval95(after[node][1:]), samples[node].std(), *quantiles]
+        rows[node] += [before[node][0], change[0], *interval95(change[1:])]
     names = ["mean", "low", "high", "std", "q05", "q50", "q95", "min", "max"]
     names += ["baseline_mean", "change", "change_low", "change_high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("node")

@@ -28,7 +28,7 @@ class Terms:
 
     Examples
     --------
-    >>> x = np.array([[0.0], [1.0], [2.0]])
+    >>> x = np.arange(6.0)[:, None]
     >>> terms = Terms.quadratic(("x",), x)
     >>> terms.readable(np.linalg.lstsq(terms.design(x), x[:, 0] ** 2, rcond=None)[0])["x^2"].round(6)
     np.float64(1.0)

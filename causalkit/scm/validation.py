@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causalkit.scm.arrays import BoolArray, FloatArray, IntArray
-from causalkit.scm.blocks import block_sums, resampled_weights
+from causalkit.scm.blocks import block_sums, group_codes, interval95, resampled_weights
 from causalkit.streams import stream
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _REPLICATES = 500
 # Below this, what is left of a node's variance is rounding.
 _EXACT = 1e-6
+# A spread below this share of the values' size is rounding: the node is constant.
+_ROUNDING = 1e-12
+_CONSTANT = "constant"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,13 @@ class ValidationReport:
         Rows the mechanisms were judged on.
     split : str
         What was kept apart: ``"rows"``, or the name of the column whose values were never on both sides.
+
+    Examples
+    --------
+    >>> good = NodeScore("search_ms", "linear", 0.95, 0.9, 0.97, True, "predicts")
+    >>> bad = NodeScore("rank_ms", "linear", 0.2, 0.1, 0.3, False, "below the threshold")
+    >>> ValidationReport((good, bad), threshold=0.7, num_held_out=50, split="rows").failed_nodes
+    ('rank_ms',)
     """
 
     scores: tuple[NodeScore, ...]
@@ -101,7 +111,7 @@ class ValidationReport:
     @property
     def caveats(self) -> list[str]:
         """What to keep in mind when the model is used."""
-        exact = [score.node for score in self.scores if 1 - score.r2 < _EXACT]
+        exact = [score.node for score in self.scores if 1 - score.r2 < _EXACT and score.verdict != _CONSTANT]
         leak = [
             f"{node} is predicted without any error: is it computed from its parents (declare it as derived)?"
             for node in exact
@@ -131,7 +141,7 @@ class ValidationReport:
 
 def split_rows(groups: pd.Series[Any] | None, num_rows: int, test_size: float, rng: np.random.Generator) -> BoolArray:
     """Return which rows are held out: whole groups where groups are known, single rows otherwise."""
-    units = np.arange(num_rows) if groups is None else pd.factorize(groups, sort=True)[0]
+    units = np.arange(num_rows) if groups is None else group_codes(groups)
     num_units = int(units.max()) + 1
     return np.isin(units, rng.permutation(num_units)[: round(test_size * num_units)])
 
@@ -169,15 +179,18 @@ def score_node(
     codes = np.unique(blocks, return_inverse=True)[1]
     sums = block_sums(np.column_stack([np.ones_like(error), centred, centred**2, error**2]), codes)
     weights = resampled_weights(len(sums), _REPLICATES, stream(random_seed, f"score {node}"))
-    r2 = float(_r2(sums.sum(axis=0)))
-    low, high = np.quantile(_r2(weights @ sums), [0.025, 0.975])
+    rounding = max(_ROUNDING * float(np.abs(actual).max()), np.finfo(float).tiny ** 0.5)
+    r2 = float(_r2(sums.sum(axis=0), rounding))
+    low, high = interval95(_r2(weights @ sums, rounding))
     passed = r2 >= threshold
-    return NodeScore(node, mechanism, r2, float(low), float(high), passed, _verdict(r2, passed))
+    verdict = _CONSTANT if passed and np.ptp(actual) <= rounding else _verdict(r2, passed)
+    return NodeScore(node, mechanism, r2, low, high, passed, verdict)
 
 
-def _r2(sums: FloatArray) -> FloatArray:
+def _r2(sums: FloatArray, rounding: float) -> FloatArray:
     count, total, squares, errors = np.moveaxis(sums, -1, 0)
-    variance = np.maximum(squares - total**2 / count, np.finfo(float).tiny)
+    # A constant node that is predicted as such scores 1, not rounding divided by rounding.
+    variance = np.maximum(squares - total**2 / count, count * rounding**2)
     return np.asarray(1 - errors / variance)
 
 

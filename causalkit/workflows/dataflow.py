@@ -35,6 +35,19 @@ def knob_influences(traces: Iterable[WorkflowTrace], knobs: Iterable[str]) -> di
     -------
     dict of str to dict of str to Influence
         Step name -> knob -> how.
+
+    Examples
+    --------
+    >>> from causalkit.workflows.executor import GraphExecutor
+    >>> from causalkit.workflows.tracer import Tracer
+    >>> def search(state, runtime):
+    ...     return {"hits": state["depth"]}
+    >>> def rank(state, runtime):
+    ...     return {"ranked": state["hits"]}
+    >>> tracer = Tracer()
+    >>> _ = GraphExecutor({"qa": [search, rank]}, tracer).execute("qa", {}, knobs={"depth": 2})
+    >>> knob_influences(tracer.runs, ["depth"])["rank"]
+    {'depth': Influence(kind='dataflow', why="read 'hits', written by 'search'")}
     """
     known = list(knobs)
     found: dict[str, dict[str, Influence]] = defaultdict(dict)

@@ -55,5 +55,11 @@ class QualitySignals:
         )
 
     def to_dict(self) -> dict[str, int | bool]:
-        """Return the signals as JSON can hold them."""
+        """Return the signals as JSON can hold them.
+
+        Examples
+        --------
+        >>> QualitySignals.from_state({"final_answer": "so"}, []).to_dict()["answer_length"]
+        2
+        """
         return asdict(self)

@@ -56,6 +56,27 @@ class WorkflowTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     A run is a success if no step failed and the run itself did not raise. A run whose own record never came (its
     process died) has ``crashed=True`` and no `total_latency_ms`.
+
+    Attributes
+    ----------
+    request_id, workflow_name, question, conversation_id, router_version, mode, turn_index
+        As the caller of the run told them.
+    timestamp : datetime or None
+        When the run began, with its time zone.
+    success, crashed : bool
+        How it ended.
+    total_latency_ms : float or None
+        Milliseconds on the monotonic clock.
+    steps : tuple of StepTrace
+        In the order in which they began.
+    urls_used, final_answer, quality_signals, cost_stats
+        What came out of it.
+    attributes : dict
+        Anything JSON; ``knobs`` are the inputs that were set at random by design.
+    error : dict or None
+        ``type``, ``message``, ``stack`` of what the run raised.
+    extra : dict
+        Keys of its record that this version does not know.
     """
 
     request_id: str
@@ -81,7 +102,7 @@ class WorkflowTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     def __repr__(self) -> str:
         state = "crashed" if self.crashed else "ok" if self.success else "failed"
         latency = "?" if self.total_latency_ms is None else f"{self.total_latency_ms:.1f}"
-        return f"<WorkflowTrace {self.workflow_name} {state}: {len(self.steps)} steps, {latency} ms>"
+        return f"<WorkflowTrace {self.workflow_name or '?'} {state}: {len(self.steps)} steps, {latency} ms>"
 
     def to_record(self) -> dict[str, Any]:
         """Return the run as one journal record, steps inside; fields at their defaults are left out.
@@ -115,6 +136,11 @@ def merge_records(records: Iterable[Mapping[str, Any]]) -> tuple[list[WorkflowTr
         In the order in which each run was first heard of; a run without a record of its own is marked as crashed.
     refused : list of str
         One reason for each record that has not the types of the format.
+
+    Examples
+    --------
+    >>> merge_records([{"kind": "run", "request_id": "a", "success": True}, {"kind": "run", "request_id": "b"}])
+    ([<WorkflowTrace ? ok: 0 steps, ? ms>], ['record of b: Object missing required field `success`'])
     """
     runs: dict[str, dict[str, Any]] = {}
     steps: dict[str, dict[str, StepTrace]] = {}

@@ -27,6 +27,16 @@ def self_times(run: WorkflowTrace) -> dict[str, float]:
     ------
     TraceFormatError
         If steps of one parent ran at the same time: their times do not add up, so a sum would be no total.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> told = {"start": datetime(2026, 1, 2, tzinfo=UTC), "success": True}
+    >>> outer = StepTrace(step_id="1", step_name="answer", latency_ms=5.0, **told)
+    >>> inner = StepTrace(step_id="2", parent_id="1", step_name="search", latency_ms=3.0, **told)
+    >>> run = WorkflowTrace(request_id="a", success=True, total_latency_ms=6.0, steps=(outer, inner))
+    >>> self_times(run), unaccounted_ms(run)
+    ({'answer': 2.0, 'search': 3.0}, 1.0)
     """
     children = _children(run)
     total: dict[str, float] = defaultdict(float)
@@ -36,7 +46,13 @@ def self_times(run: WorkflowTrace) -> dict[str, float]:
 
 
 def unaccounted_ms(run: WorkflowTrace) -> float:
-    """Return the run's time outside all steps in milliseconds; NaN for a crashed run."""
+    """Return the run's time outside all steps in milliseconds; NaN for a crashed run.
+
+    Examples
+    --------
+    >>> unaccounted_ms(WorkflowTrace(request_id="a", success=True, total_latency_ms=6.0))
+    6.0
+    """
     if run.total_latency_ms is None:
         return float("nan")
     return run.total_latency_ms - _in_turn(run, _children(run)[None])

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from causalkit.journal import JournalWriter, plain
-from causalkit.spans import new_root, new_span_id, open_span
+from causalkit.spans import new_span_id, open_span
 from causalkit.workflows.records import StepTrace, WorkflowTrace
 
 # 0.1 microseconds: below the resolution of what a step does, and shorter lines.
@@ -94,7 +94,7 @@ class OpenRun:
     ) -> None:
         done = StepTrace(
             step_id=step.step_id,
-            # The span that is open here may be one of another run: no parent rather than a wrong one.
+            # The span that is open here may be a step of another run: a run within it is a run of its own.
             parent_id=parent_id if parent_id in self._begun else None,
             step_name=step.step_name,
             # One wall-clock reading a run; within it every start lies on the monotonic clock.
@@ -176,8 +176,7 @@ class Tracer:
         run = OpenRun(name, workflow_name, str(question), started_ns, now, self, seen)
         error: BaseException | None = None
         try:
-            with new_root():
-                yield run
+            yield run
         except BaseException as raised:
             error = raised
             raise
@@ -247,7 +246,13 @@ def _count(change: int) -> int:
 
 
 def describe_error(error: BaseException | None) -> dict[str, str] | None:
-    """Return type, message and a bounded stack (``module:function:line``) of an exception as JSON can hold them."""
+    """Return type, message and a bounded stack (``module:function:line``) of an exception as JSON can hold them.
+
+    Examples
+    --------
+    >>> describe_error(ValueError("too deep"))
+    {'type': 'ValueError', 'message': 'too deep', 'stack': ''}
+    """
     if error is None:
         return None
     frames = [

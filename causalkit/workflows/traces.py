@@ -44,8 +44,20 @@ def load_traces(path_or_paths: str | os.PathLike[str] | Sequence[str | os.PathLi
     ------
     TraceFormatError
         If there is no file, or no run in it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from causalkit.workflows.tracer import Tracer
+    >>> path = Path(tempfile.mkdtemp()) / "runs.jsonl"
+    >>> with Tracer(path).workflow("answer") as run, run.step("search"):
+    ...     pass
+    >>> load_traces(path)
+    <Traces: 1 runs of answer, 0 failed>
     """
     paths = [path_or_paths] if isinstance(path_or_paths, str | os.PathLike) else list(path_or_paths)
+    if not paths:
+        raise TraceFormatError("no journal was named; give the path of at least one", path="")
     records: list[dict[str, Any]] = []
     damage: list[Damage] = []
     for path in paths:

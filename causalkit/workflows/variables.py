@@ -72,12 +72,30 @@ def to_trace_table(traces: Traces, confounders: Iterable[str] | None = None) -> 
         Indexed by ``request_id``. Times in milliseconds; a step that did not run is NaN. The column ``question`` is no
         variable: it names the cluster to which a run belongs. ``attrs["knobs"]`` names what was set
         at random by design, ``attrs["caveats"]`` says what was left out before.
+
+    Raises
+    ------
+    GraphError
+        If a confounder was named that no run recorded.
+
+    Examples
+    --------
+    >>> from causalkit.workflows.tracer import Tracer
+    >>> from causalkit.workflows.traces import Traces
+    >>> tracer = Tracer()
+    >>> with tracer.workflow("answer", knobs={"depth": 2}) as run, run.step("search"):
+    ...     pass
+    >>> list(to_trace_table(Traces(tuple(tracer.runs)), confounders=["concurrent_runs"]))
+    ['question', 'depth', 'concurrent_runs', 'search_self_ms', 'unaccounted_ms', 'total_latency_ms']
     """
     import pandas as pd
 
     names = list(CONFOUNDERS if confounders is None else confounders)
     table = pd.DataFrame([_variables(run, names) for run in traces]).set_index("request_id")
-    table = table.drop(columns=[name for name in names if table[name].isna().all()])
+    absent = [name for name in names if table[name].isna().all()]
+    if absent and confounders is not None:
+        raise GraphError(f"no run recorded the confounder {absent[0]!r}; name an attribute of the runs", node=absent[0])
+    table = table.drop(columns=absent)
     table.attrs["caveats"] = list(traces.caveats)
     table.attrs["knobs"] = list(dict.fromkeys(key for run in traces for key in _knobs(run)))
     return table
@@ -112,6 +130,18 @@ def causal_graph(
     ------
     GraphError
         If an edge of the user names no variable or closes a cycle.
+
+    Examples
+    --------
+    >>> from causalkit.workflows.tracer import Tracer
+    >>> from causalkit.workflows.traces import Traces
+    >>> tracer = Tracer()
+    >>> for depth in (1, 2):
+    ...     with tracer.workflow("answer", knobs={"depth": depth}) as run, run.step("search"):
+    ...         pass
+    >>> graph = causal_graph(Traces(tuple(tracer.runs)), confounders=[])
+    >>> graph.edges["depth", "search_self_ms"]["why"]
+    'not ruled out: the step did not record what it read'
     """
     table = to_trace_table(traces, confounders)
     set_by_design = dict.fromkeys(key for run in traces for key in _knobs(run))
@@ -151,7 +181,7 @@ def _knobs(run: WorkflowTrace) -> Mapping[str, Any]:
 def _varies(column: pd.Series[Any]) -> bool:
     # A constant explains nothing; a node for it would only widen every interval.
     # Compared as text, because None and NaN differ from themselves.
-    return column.map(repr).nunique() > 1
+    return len(set(column.map(repr))) > 1
 
 
 def _add_edges(

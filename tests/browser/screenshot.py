@@ -19,6 +19,8 @@ LENGTH = """() => {
     const scrolled = document.querySelectorAll('.jp-Notebook, .jp-WindowedPanel-outer');
     return Math.max(...[...scrolled].map(element => element.scrollHeight));
 }"""
+# After a run the last cell is in view.
+TO_THE_TOP = "() => document.querySelectorAll('.jp-WindowedPanel-outer').forEach(panel => { panel.scrollTop = 0; })"
 ROOM_FOR_TOOLBARS_PX = 150
 SETTLE_MS = 1500
 
@@ -55,6 +57,7 @@ def photograph(notebook: Path, picture: Path, *, run: bool = True) -> None:
 def _photograph_in_full_length(page: Page, picture: Path) -> None:
     page.wait_for_timeout(SETTLE_MS)
     page.set_viewport_size({"width": VIEWPORT["width"], "height": page.evaluate(LENGTH) + ROOM_FOR_TOOLBARS_PX})
+    page.evaluate(TO_THE_TOP)
     page.wait_for_timeout(SETTLE_MS)
     page.locator(".jp-NotebookPanel").first.screenshot(path=picture)
 
