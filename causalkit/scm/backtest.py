@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 from causalkit.errors import FitError, GraphError
 from causalkit.scm.blocks import block_sums, group_codes, interval95
 from causalkit.scm.caveats import data_caveats, ungrouped
+from causalkit.scm.finding import Finding
 from causalkit.scm.interventions import check_interventions
 from causalkit.scm.questions import mean_replicates
 from causalkit.tables import check_table
@@ -27,7 +27,7 @@ _Z95 = 1.959964
 
 
 @dataclass(frozen=True, repr=False)
-class Backtest:
+class Backtest(Finding):
     """Predicted and recorded means, setting by setting.
 
     Attributes
@@ -69,41 +69,11 @@ class Backtest:
 
         return plot_backtest(self, ax=ax)
 
-    def __repr__(self) -> str:
-        return f"<Backtest: {self.sentence}>"
-
-    def _repr_html_(self) -> str:
-        return f"<p>{escape(self.sentence)}</p>{self.frame.round(2).to_html(index=False, escape=True)}"
-
 
 def backtest(
     scm: FittedSCM, recorded: pd.DataFrame, by: Sequence[str], outcome: str, min_rows: int, random_seed: int
 ) -> Backtest:
-    """Predict the mean outcome under each setting in `recorded` and compare it with the mean recorded there.
-
-    Parameters
-    ----------
-    scm : FittedSCM
-    recorded : pandas.DataFrame
-        Rows that the model was not fitted to.
-    by : sequence of str
-        Nodes whose values make a setting. Only for knobs is setting them the same as having recorded them.
-    outcome : str
-    min_rows : int
-        Settings with fewer rows, or rows of one group only, are left out: the error of their mean is unknown.
-    random_seed : int
-
-    Returns
-    -------
-    Backtest
-
-    Raises
-    ------
-    FitError
-        If a column is missing or no setting has enough rows.
-    GraphError
-        If `by` or `outcome` names no node, or `by` a derived one.
-    """
+    """Answer `FittedSCM.backtest`; settings of too few rows, or of one group only, are left out."""
     by = [by] if isinstance(by, str) else list(by)
     if not by:
         raise GraphError("by names no node; give the knobs whose values make a setting")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 from causalkit.errors import GraphError
 from causalkit.scm.blocks import interval95
 from causalkit.scm.caveats import caveats_of
+from causalkit.scm.finding import Finding
 from causalkit.scm.interventions import Intervention, Shift, check_interventions, describe
 from causalkit.scm.questions import mean_replicates
 from causalkit.wording import interval, number
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class EffectResult:
+class EffectResult(Finding):
     """The difference that a treatment makes to the mean of an outcome.
 
     Attributes
@@ -76,13 +76,6 @@ class EffectResult:
 
         return plot_effects([self], ax=ax)
 
-    def __repr__(self) -> str:
-        return f"<EffectResult: {self.sentence}>"
-
-    def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{escape(caveat)}</li>" for caveat in self.caveats)
-        return f"<p>{escape(self.sentence)}</p><ul>{notes}</ul>"
-
 
 def effect(
     scm: FittedSCM,
@@ -92,28 +85,7 @@ def effect(
     values: Sequence[float] | None,
     random_seed: int,
 ) -> EffectResult:
-    """Return the average effect of `treatment` on `outcome`.
-
-    Parameters
-    ----------
-    scm : FittedSCM
-    treatment, outcome : str
-    contrast : float
-        The treatment is raised by this much in every run. A treatment of two values is switched from the lower to the
-        higher instead.
-    values : pair of float or None
-        Compare setting the treatment to the second value with setting it to the first, instead of a shift.
-    random_seed : int
-
-    Returns
-    -------
-    EffectResult
-
-    Raises
-    ------
-    GraphError
-        If treatment or outcome is no node, or the treatment is derived.
-    """
+    """Answer `FittedSCM.effect`: two arms over the same rows and the same noise, in every refit."""
     if outcome not in scm.graph:
         raise GraphError(f"{outcome!r} is no node of the model; known are {', '.join(scm.graph)}", node=outcome)
     before, after = _arms(scm, treatment, contrast, values)

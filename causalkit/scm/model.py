@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from causalkit.errors import CausalkitError
@@ -259,9 +260,12 @@ class FittedSCM:
         return resampled_weights(int(self.blocks.max()) + 1, NUM_REPLICATES, stream(self.random_seed, "replicates"))
 
     @cached_property
-    def replicates(self) -> dict[str, FloatArray]:
-        """Every mechanism's coefficients refitted in each replicate, each of shape (terms, replicates)."""
-        return {node: self._refit(mechanism) for node, mechanism in self.mechanisms.items()}
+    def fits(self) -> dict[str, FloatArray]:
+        """Every mechanism's coefficients, fitted and then refitted in each replicate, shape (terms, 1 + replicates)."""
+        return {
+            node: np.hstack([mechanism.coefficients[:, None], self._refit(mechanism)])
+            for node, mechanism in self.mechanisms.items()
+        }
 
     @cached_property
     def dowhy(self) -> Any:

@@ -1,4 +1,4 @@
-"""The noise behind recorded rows, and how its mean varies between batches of normal rows."""
+"""The noise behind recorded rows, and noise for rows that are drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from causalkit.scm.arrays import FloatArray, IntArray
+from causalkit.scm.arrays import FloatArray
 from causalkit.scm.propagate import predict
 
 if TYPE_CHECKING:
@@ -92,40 +92,3 @@ class LocalNoise:
         first = np.clip(centre - self._reach, 0, len(self._fitted) - width)
         alike = np.sort(self._residuals[first[:, None] + np.arange(width)], axis=1)
         return np.take_along_axis(alike, (self._quantile * width).astype(np.int64)[:, None], axis=1)
-
-
-def null_means(
-    usual: FloatArray, blocks: IntArray, sizes: IntArray, num_batches: int, rng: np.random.Generator
-) -> FloatArray:
-    """Return by how much the mean of a batch of normal rows differs from the mean of all normal rows, by chance.
-
-    Parameters
-    ----------
-    usual : ndarray, shape (rows, 1)
-        Noise of the normal rows.
-    blocks : ndarray of int, shape (rows,)
-        Cluster of each normal row.
-    sizes : ndarray of int
-        Rows in each cluster of the batch: each is drawn from one random cluster of the normal rows.
-    num_batches : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, shape (batches,)
-        With the error of the normal rows' own mean in it, which matters where the batch is not small.
-    """
-    ordered = usual[np.argsort(blocks, kind="stable"), 0]
-    counts = np.bincount(blocks)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    chosen = rng.integers(len(counts), size=(num_batches, len(sizes)))
-    totals = np.zeros(num_batches)
-    for size in np.unique(sizes):
-        mine = chosen[:, sizes == size]
-        for _ in range(size):
-            picked = starts[mine] + (rng.random(mine.shape) * counts[mine]).astype(np.int64)
-            totals += ordered[picked].sum(axis=1)
-    batch = totals / sizes.sum()
-    cluster_totals = np.add.reduceat(ordered - ordered.mean(), starts)
-    own_error = np.sqrt(np.sum(cluster_totals**2)) / len(ordered)
-    return np.asarray(batch - ordered.mean() + own_error * rng.standard_normal(num_batches))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import escape
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from causalkit.errors import CausalkitError, GraphError
 from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.blocks import interval95
 from causalkit.scm.caveats import caveats_of
+from causalkit.scm.finding import Finding
 from causalkit.scm.interventions import Intervention, check_interventions, describe
 from causalkit.scm.noise import local_noise
 from causalkit.scm.propagate import Noise, propagate
@@ -36,7 +36,7 @@ _POPULATION = 4000
 
 
 @dataclass(frozen=True, repr=False)
-class InterventionResult:
+class InterventionResult(Finding):
     """Every node after an intervention, beside what it was before.
 
     Attributes
@@ -98,41 +98,11 @@ class InterventionResult:
 
         return plot_intervention(self, node, ax=ax)
 
-    def __repr__(self) -> str:
-        return f"<InterventionResult: {self.sentence}>"
-
-    def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{escape(caveat)}</li>" for caveat in self.caveats)
-        return f"<p>{escape(self.sentence)}</p><ul>{notes}</ul>{self.statistics.round(3).to_html(escape=True)}"
-
 
 def intervene(
     scm: FittedSCM, interventions: Mapping[str, Intervention], num_samples: int, random_seed: int
 ) -> InterventionResult:
-    """Ask what would happen if nodes were set, shifted or scaled.
-
-    Parameters
-    ----------
-    scm : FittedSCM
-    interventions : mapping
-        Node -> a number (set it), `Shift`, `Scale`, or a function of an array.
-    num_samples : int
-        Draws for the distributions; the means and their intervals come from all recorded rows.
-    random_seed : int
-
-    Returns
-    -------
-    InterventionResult
-
-    Raises
-    ------
-    GraphError
-        If a node is unknown or derived, or cannot be set to what was given.
-
-    Notes
-    -----
-    Intervals are percentiles over refits of all mechanisms on resampled blocks (questions, where runs are grouped).
-    """
+    """Answer `FittedSCM.intervene`: means and their intervals from the recorded rows, distributions from draws."""
     actions = check_interventions(interventions, scm.graph)
     after, before = mean_replicates(scm, [actions, {}], random_seed)
     samples, baseline = (draw(scm, num_samples, done, random_seed) for done in (actions, {}))
@@ -176,10 +146,7 @@ def mean_replicates(
     noise = _noise(scm, rows, lambda node: _shuffled(scm, node, stream(random_seed, f"noise {node}").permutation(rows)))
     weights = np.vstack([np.ones(len(rows)), scm.replicate_weights[:, scm.blocks[rows]]])
     weights /= weights.sum(axis=1, keepdims=True)
-    coefficients = {
-        node: np.hstack([mechanism.coefficients[:, None], scm.replicates[node]])
-        for node, mechanism in scm.mechanisms.items()
-    }
+    coefficients = {node: fits.copy() for node, fits in scm.fits.items()}
     for node, fits in coefficients.items():
         # A refit's noise has mean 0 under the refit's own weights. The rows that stand for it here have not, and would
         # count the error of that mean a second time: take it off the intercept, which is the first term.

@@ -10,6 +10,7 @@ import pandas as pd
 
 from causalkit.scm.arrays import BoolArray, FloatArray, IntArray
 from causalkit.scm.blocks import block_sums, group_codes, interval95, resampled_weights
+from causalkit.scm.finding import Finding
 from causalkit.streams import stream
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class NodeScore:
     verdict: str
 
 
-@dataclass(frozen=True)
-class ValidationReport:
+@dataclass(frozen=True, repr=False)
+class ValidationReport(Finding):
     """The held-out score and verdict of every modelled node.
 
     Attributes
@@ -131,12 +132,6 @@ class ValidationReport:
         from causalkit.plots.validation import plot_validation
 
         return plot_validation(self, ax=ax)
-
-    def __repr__(self) -> str:
-        return f"<ValidationReport: {self.sentence}>"
-
-    def _repr_html_(self) -> str:
-        return self.to_frame().round(3).to_html(index=False, escape=True)
 
 
 def split_rows(groups: pd.Series[Any] | None, num_rows: int, test_size: float, rng: np.random.Generator) -> BoolArray:
