@@ -6,6 +6,7 @@ held-out rows, and the model answers: what if, why, and which part.
 ===================================================  ======================================================
 The way of the data                                  Room
 ===================================================  ======================================================
+From source to a causal graph and formulas           ``causalkit.code``
 From functions along a graph to a trace table        ``causalkit.collect``
 From a trace table and a graph to a checked model    ``causalkit.scm``
 From live runs to journals, traces and graphs        ``causalkit.workflows``

@@ -1,5 +1,9 @@
+from .code.claims import StaticMechanism as StaticMechanism
+from .code.graph import graph_from_code as graph_from_code
+from .code.mechanism import infer_mechanism as infer_mechanism
 from .collect.collector import TraceCollector as TraceCollector
 from .collect.collector import collect_traces as collect_traces
+from .collect.failures import BiasedSampleWarning as BiasedSampleWarning
 from .collect.inputs import generate_random_inputs as generate_random_inputs
 from .errors import CausalkitError as CausalkitError
 from .errors import ExecutionError as ExecutionError

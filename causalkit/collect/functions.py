@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat, starmap
 from typing import Any
 
 from causalkit.errors import TraceCollectionError
 
-BY_POSITION = inspect.Parameter.POSITIONAL_ONLY
+BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -87,8 +88,13 @@ class BoundFunction:
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
         """Call the function with the values of its parents."""
-        args = [default if parent is None else values[parent] for parent, default in self.positional]
-        return self.function(*args, **{name: values[parent] for name, parent in self.keywords.items()})
+        return next(self.over({parent: [values[parent]] for parent in self.parents}, 1))
+
+    @property
+    def parents(self) -> list[str]:
+        """The parents whose values a call takes."""
+        taken = {parent for parent, _ in self.positional if parent is not None} | set(self.keywords.values())
+        return sorted(taken)
 
     def inputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a call would take from these values.
@@ -108,8 +114,36 @@ class BoundFunction:
         >>> BoundFunction("y", abs, (("a", None),), {}).inputs({"a": 2, "b": 3})
         {'a': 2}
         """
-        taken = {parent for parent, _ in self.positional if parent is not None} | set(self.keywords.values())
-        return {parent: values[parent] for parent in sorted(taken)}
+        return {parent: values[parent] for parent in self.parents}
+
+    def over(self, columns: Mapping[str, Sequence[Any]], count: int) -> Iterator[Any]:
+        """Call the function for one row after the other.
+
+        Parameters
+        ----------
+        columns : mapping of str to sequence
+            The values of each parent.
+        count : int
+            The number of rows.
+
+        Yields
+        ------
+        object
+            What each call returns. Where a call raises, the next step goes on with the next row.
+
+        Examples
+        --------
+        >>> list(BoundFunction("y", abs, (("a", None),), {}).over({"a": [-1, 2]}, 2))
+        [1, 2]
+        """
+        taken = [repeat(default, count) if parent is None else columns[parent] for parent, default in self.positional]
+        taken += [columns[parent] for parent in self.keywords.values()]
+        call = self._by_keyword() if self.keywords else self.function
+        return map(call, *taken) if taken else starmap(call, repeat((), count))
+
+    def _by_keyword(self) -> Callable[..., Any]:
+        function, names, split = self.function, tuple(self.keywords), len(self.positional)
+        return lambda *args: function(*args[:split], **dict(zip(names, args[split:], strict=True)))
 
 
 def bind_function(
@@ -153,7 +187,7 @@ def bind_function(
     """
     parameters = _parameters(node, function)
     taken = _match(node, parameters, parents, {} if parent_names is None else parent_names)
-    by_position = [name for name, parameter in parameters.items() if parameter.kind is BY_POSITION]
+    by_position = [name for name, parameter in parameters.items() if parameter.kind in BY_POSITION]
     while by_position and by_position[-1] not in taken:
         by_position.pop()
     return BoundFunction(

@@ -8,6 +8,7 @@ How long does each step take?                               `plot_latency`      
 Which mechanism holds on unseen rows?                       `plot_validation`        `validation`
 What does an intervention do to a node?                     `plot_intervention`      `interventions`
 How large are these effects?                                `plot_effects`           `effects`
+Where do my functions fail?                                 `plot_failures`          `failures`
 Which nodes are to blame?                                   `plot_root_causes`       `causes`
 Did the predictions for unseen settings come true?          `plot_backtest`          `backtest`
 ==========================================================  =======================  =================

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from causalkit.collect.inputs import generate_random_inputs
+from causalkit.collect.inputs import generate_noise, generate_random_inputs
 from causalkit.errors import TraceCollectionError
 
 
@@ -119,3 +119,65 @@ def test_no_column_depends_on_the_order_or_presence_of_the_others(names: list[st
     pd.testing.assert_frame_equal(shuffled[["a", "b", "c", "d"]], whole)
     alone = generate_random_inputs(["d"], None, 5, random_seed=seed)
     assert alone["d"].equals(whole["d"])
+
+
+REAL = pd.DataFrame({"a": range(50), "b": [f"run {row}" for row in range(50)], "c": [row / 2 for row in range(50)]})
+
+
+@pytest.mark.parametrize("given_ranges", [REAL, {("a", "b", "c"): REAL}, REAL[["c", "a", "b"]]])
+def test_real_rows_are_drawn_whole_so_that_what_goes_together_stays_together(given_ranges: Any) -> None:
+    drawn = generate_random_inputs(["d", "a", "b", "c"], given_ranges, 500, random_seed=1)
+    assert (drawn["b"] == "run " + drawn["a"].astype(str)).all()
+    assert (drawn["c"] == drawn["a"] / 2).all()
+    assert drawn["a"].nunique() == 50
+    assert (drawn.attrs["default_ranges"], drawn.attrs["real_rows"]) == (["d"], ["a", "b", "c"])
+    assert drawn["a"].tolist() == generate_random_inputs("abc", REAL, 500, random_seed=1)["a"].tolist()
+
+
+def test_real_rows_keep_the_types_of_their_columns() -> None:
+    drawn = generate_random_inputs("abc", REAL, 5)
+    assert [type(drawn[name].tolist()[0]) for name in "abc"] == [int, str, float]
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (REAL.iloc[:0], "no rows"),
+        ({("a", "b"): REAL}, "no DataFrame with these columns"),
+        ({("a", "b"): 3}, "no DataFrame with these columns"),
+        ({"a": (0, 1), ("a", "b"): REAL[["a", "b"]]}, "two ranges"),
+        (pd.DataFrame({"a": [[1]]}), "no numbers, bools or texts"),
+        (pd.DataFrame({"other": [1]}), "'other'"),
+    ],
+)
+def test_real_rows_that_cannot_be_drawn_from_are_refused(bad: Any, told: str) -> None:
+    with pytest.raises(TraceCollectionError, match=told):
+        generate_random_inputs("abc", bad, 3)
+
+
+@pytest.mark.parametrize("noise", [2.0, 2, stats.norm(0, 2), lambda generator, size: generator.normal(0, 2, size)])
+def test_noise_is_a_deviation_a_distribution_or_a_callable(noise: Any) -> None:
+    drawn = generate_noise({"y": noise}, ["x", "y"], 4000, random_seed=1)
+    assert list(drawn) == ["y"]
+    assert abs(drawn["y"].std() - 2) < 0.15
+    assert drawn.equals(generate_noise({"y": noise}, ["y"], 4000, random_seed=1))
+
+
+@pytest.mark.parametrize("noise", [-1.0, float("nan"), "1", True, None, [1], lambda generator, size: ["a"] * size])
+def test_noise_that_is_none_is_refused(noise: Any) -> None:
+    with pytest.raises(TraceCollectionError, match=r"'y'.*standard deviation") as caught:
+        generate_noise({"y": noise}, ["y"], 3)
+    assert caught.value.parameter == "y"
+
+
+def test_noise_for_an_unknown_node_is_refused() -> None:
+    with pytest.raises(TraceCollectionError, match="'yy'"):
+        generate_noise({"yy": 1.0}, ["y"], 3)
+
+
+def test_noise_is_not_drawn_from_the_stream_of_the_inputs() -> None:
+    def normal(generator: np.random.Generator, size: int) -> Any:
+        return generator.normal(size=size)
+
+    inputs = generate_random_inputs(["y"], {"y": normal}, 50, random_seed=1)
+    assert not np.allclose(inputs["y"], generate_noise({"y": normal}, ["y"], 50, random_seed=1)["y"])
