@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -46,11 +47,11 @@ def plot_failures(traces: pd.DataFrame, x: str, y: str, *, ax: Axes | None = Non
     failures = [row for row in traces.attrs.get("failures", ()) if {x, y} <= set(row["inputs"])]
     ax = axes_to_draw_on(ax, width=6.0, height=4.5)
     ax.plot(traces[x], traces[y], linestyle="", marker=".", color=BLUE, alpha=0.4, label=f"kept ({len(traces)})")
-    for name in dict.fromkeys(row["exception"] for row in failures):
+    for name, marker in zip(dict.fromkeys(row["exception"] for row in failures), cycle("x+1234"), strict=False):
         inputs = [row["inputs"] for row in failures if row["exception"] == name]
         ax.plot(
             [row[x] for row in inputs], [row[y] for row in inputs],
-            linestyle="", marker="x", color=VERMILION, label=f"{name} ({len(inputs)})",
+            linestyle="", marker=marker, color=VERMILION, label=f"{name} ({len(inputs)})",
         )  # fmt: skip
     ax.set(xlabel=axis_label(x), ylabel=axis_label(y), title=f"Where {len(failures)} rows failed")
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
