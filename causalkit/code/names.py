@@ -83,16 +83,28 @@ def _changed_in_place(node: ast.AST) -> Iterator[ast.expr]:
         yield node.func.value
 
 
-class _NonlocalAsGlobal(ast.NodeTransformer):
-    """Makes a nested function readable on its own, where its nonlocal names have no owner."""
+class _Readable(ast.NodeTransformer):
+    """Makes a nested function readable on its own, in the same way for every version of Python."""
 
     def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.Global:
+        # On its own the function has nothing around it that could own the name.
         return ast.Global(node.names)
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.AST:
+        # From Python 3.12 on the variables of comprehensions count as those of the function around, but not here.
+        return self.generic_visit(ast.GeneratorExp(node.elt, node.generators))
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        return self.visit_ListComp(node)
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        pair = ast.Tuple([node.key, node.value], ast.Load())
+        return self.generic_visit(ast.GeneratorExp(pair, node.generators))
 
 
 def _tables(part: ast.AST) -> Iterator[symtable.SymbolTable]:
     """Yield the symbol tables of the functions inside of a part, outer ones first."""
-    text = ast.unparse(ast.fix_missing_locations(_NonlocalAsGlobal().visit(copy.deepcopy(part))))
+    text = ast.unparse(ast.fix_missing_locations(_Readable().visit(copy.deepcopy(part))))
     waiting = symtable.symtable(text, "part", "exec").get_children()
     while waiting:
         table = waiting.pop(0)
