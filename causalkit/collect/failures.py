@@ -56,10 +56,6 @@ class MissingResult(Exception):  # noqa: N818 - its name is what a table of fail
     """A function returned None or NaN."""
 
 
-class UnusableResult(Exception):  # noqa: N818 - its name is what a table of failures shows
-    """A function returned what no cell of a trace table can hold."""
-
-
 def told(error: BaseException) -> tuple[str, str]:
     """Return the name and the message of an exception, whatever its message does.
 

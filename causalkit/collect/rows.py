@@ -14,9 +14,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from causalkit.collect.failures import FailedRows as FailedRows
-from causalkit.collect.failures import MissingResult, UnusableResult, told
+from causalkit.collect.failures import MissingResult, told
 from causalkit.collect.functions import BoundFunction
 from causalkit.collect.pieces import EXACT_TYPES, Column, Piece, Record, as_column, assemble
+from causalkit.plain_values import UnusableResult, plain
 
 BAR_DELAY_S = 0.5  # a bar that is gone at once would only flicker
 LARGEST_BLOCK = 8192  # rows between two looks at the bar; more are no faster
@@ -178,8 +179,8 @@ class _Results:
                 self.errors[self.count + position] = errors[position]
                 continue
             try:
-                plain = _plain(value, self.keep_missing, self.expand)
-                kept.append(plain if self.noise is None else _noisy(plain, self.noise[self.count + position]))
+                cell = _cell(value, self.keep_missing, self.expand)
+                kept.append(cell if self.noise is None else _noisy(cell, self.noise[self.count + position]))
             except Exception as error:
                 self.errors[self.count + position] = told(error)
         self.parts.append(as_column(kept))
@@ -244,21 +245,17 @@ def _has_fields(value: Any) -> bool:
     return isinstance(value, Mapping) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
 
 
-def _plain(value: Any, keep_missing: bool, expand: bool = False) -> Any:
+def _cell(value: Any, keep_missing: bool, expand: bool = False) -> Any:
     """Return a value as a number, bool or text of Python's own, or as a record of them."""
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        value = value.item()
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
-        if keep_missing:
-            return value
-        raise MissingResult(f'returned {value}; return a value on every path, or pass nan="keep"')
-    if isinstance(value, bool | int | float | str):
-        return value
-    if not _has_fields(value):
-        raise UnusableResult(f"returned a {type(value).__name__}; return one number, bool or text")
-    if not expand:
+    if _has_fields(value):
+        if expand:
+            return Record(value, dict(_cells(value, "", keep_missing)))
         raise UnusableResult(f"returned a {type(value).__name__}; return one value, or pass expand=True for its fields")
-    return Record(value, dict(_cells(value, "", keep_missing)))
+    value = plain(value)
+    missing = value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+    if missing and not keep_missing:
+        raise MissingResult(f'returned {value}; return a value on every path, or pass nan="keep"')
+    return value
 
 
 def _cells(record: Any, prefix: str, keep_missing: bool) -> Iterator[tuple[str, Any]]:
@@ -270,11 +267,11 @@ def _cells(record: Any, prefix: str, keep_missing: bool) -> Iterator[tuple[str, 
     if not fields:
         raise UnusableResult("returned a record without fields")
     for name, value in fields.items():
-        plain = _plain(value, keep_missing, expand=True)
-        if isinstance(plain, Record):
+        cell = _cell(value, keep_missing, expand=True)
+        if isinstance(cell, Record):
             yield from _cells(value, f"{prefix}.{name}", keep_missing)
         else:
-            yield f"{prefix}.{name}", plain
+            yield f"{prefix}.{name}", cell
 
 
 def _noisy(value: Any, noise: Any) -> Any:
