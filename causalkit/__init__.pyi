@@ -10,11 +10,15 @@ from .errors import ExecutionError as ExecutionError
 from .errors import FitError as FitError
 from .errors import GraphError as GraphError
 from .errors import InsufficientDataError as InsufficientDataError
+from .errors import ModelFormatError as ModelFormatError
 from .errors import RecordingNotFoundError as RecordingNotFoundError
 from .errors import TraceCollectionError as TraceCollectionError
 from .errors import TraceFormatError as TraceFormatError
 from .errors import ValidationError as ValidationError
+from .errors import WorkerError as WorkerError
 from .examples.recordings import load_recording as load_recording
+from .scm.client import DoWhyClient as DoWhyClient
+from .scm.falsify import falsify as falsify
 from .scm.fitter import SCMFitter as SCMFitter
 from .scm.interventions import Scale as Scale
 from .scm.interventions import Shift as Shift

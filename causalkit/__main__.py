@@ -1,4 +1,4 @@
-"""``python -m causalkit record search_qa``: make the recordings of ``data/`` anew."""
+"""``python -m causalkit``: record the recordings of ``data/`` anew, serve as a worker, check the reference cases."""
 
 from __future__ import annotations
 
@@ -12,25 +12,63 @@ from causalkit.errors import CausalkitError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 with one sentence on stderr where the input is unusable."""
-    from causalkit.examples.record import NUM_RUNS, record_search_qa
-    from causalkit.examples.recordings import data_folder
-
-    parser = argparse.ArgumentParser(prog="python -m causalkit", description="Causal models of recorded runs.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    record = commands.add_parser("record", help="run the example pipeline and record it")
-    record.add_argument("recording", choices=["search_qa"])
-    record.add_argument("--output", type=Path, default=data_folder() / "search_qa", help="folder for the journals")
-    record.add_argument("--runs", type=int, default=NUM_RUNS, help="runs in all (default: %(default)s)")
-    record.add_argument("--seed", type=int, default=0, help="decides questions, knobs and order")
-    record.add_argument("--quiet", action="store_true", help="no progress bar")
-    given = parser.parse_args(arguments)
+    # Each command imports what it runs: a worker starts without the packages that recording needs.
+    given = _parser().parse_args(arguments)
     try:
-        about = record_search_qa(given.output, num_runs=given.runs, random_seed=given.seed, progress=not given.quiet)
+        return int(given.run(given))
+    except KeyboardInterrupt:
+        return 130  # as shells count the end by an interrupt
     except (CausalkitError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m causalkit", description="Causal models of recorded runs.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    worker = commands.add_parser("worker", help="fit and ask models for another process, JSON in and JSON out")
+    worker.add_argument("--persistent", action="store_true", help="answer one request a line until the input ends")
+    worker.add_argument("--verbose", action="store_true", help="tracebacks of unexpected errors on stderr")
+    worker.set_defaults(run=_worker)
+    check = commands.add_parser("check", help="check that models come out as they must")
+    check.add_argument("--cases", action="store_true", required=True, help="the reference cases, through a worker")
+    check.set_defaults(run=_check)
+    record = commands.add_parser("record", help="run the example pipeline and record it")
+    record.add_argument("recording", choices=["search_qa"])
+    record.add_argument("--output", type=Path, help="folder for the journals (default: its place in data/)")
+    record.add_argument("--runs", type=int, help="runs in all (default: as many as the recording in data/ has)")
+    record.add_argument("--seed", type=int, default=0, help="decides questions, knobs and order")
+    record.add_argument("--quiet", action="store_true", help="no progress bar")
+    record.set_defaults(run=_record)
+    return parser
+
+
+def _worker(given: argparse.Namespace) -> int:
+    from causalkit.scm.worker import serve
+
+    return serve(persistent=given.persistent, verbose=given.verbose)
+
+
+def _check(_: argparse.Namespace) -> int:
+    from causalkit.examples.cases import check_case, reference_cases
+    from causalkit.scm.client import DoWhyClient
+
+    with DoWhyClient() as client:
+        results = [check_case(case, client.ask) for case in reference_cases()]
+    for result in results:
+        sys.stdout.write(f"{'pass' if result.passed else 'FAIL'}  {result.name}: {result.what}\n")
+    return 0 if all(result.passed for result in results) else 1
+
+
+def _record(given: argparse.Namespace) -> int:
+    from causalkit.examples.record import NUM_RUNS, record_search_qa
+    from causalkit.examples.recordings import data_folder
+
+    folder = given.output or data_folder() / "search_qa"
+    num_runs = NUM_RUNS if given.runs is None else given.runs
+    about = record_search_qa(folder, num_runs=num_runs, random_seed=given.seed, progress=not given.quiet)
     counts = (f"{part['total']} {name} ({part['failed']} failed)" for name, part in about["runs"].items())
-    sys.stdout.write(f"recorded {' and '.join(counts)} into {given.output}\n")
+    sys.stdout.write(f"recorded {' and '.join(counts)} into {folder}\n")
     return 0
 
 

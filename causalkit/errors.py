@@ -7,6 +7,8 @@
     ├── TraceCollectionError       functions and graph do not fit together
     │   └── ExecutionError         functions that fail too often when run
     ├── TraceFormatError           a file that holds no readable traces
+    ├── ModelFormatError           a file that holds no model, or a damaged one
+    ├── WorkerError                a fitting process that died, was silent or answered with something else
     ├── RecordingNotFoundError     the recordings in ``data/`` are not where they were looked for
     └── FitError                   a table that no model can be fitted to
         └── ValidationError        a model whose mechanisms fail on held-out rows
@@ -57,6 +59,14 @@ class ExecutionError(TraceCollectionError):
 
 class TraceFormatError(CausalkitError):
     """A file that holds no readable traces (``.path``, ``.damage``)."""
+
+
+class ModelFormatError(CausalkitError):
+    """A file that holds no model, a damaged one, or one with a type that is not trusted (``.path``)."""
+
+
+class WorkerError(CausalkitError):
+    """A fitting process that died, was silent too long or answered with something else (``.stderr``)."""
 
 
 class RecordingNotFoundError(CausalkitError, FileNotFoundError):

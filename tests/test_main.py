@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from causalkit.__main__ import main
-from causalkit.examples import record
+from causalkit.examples import cases, record
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +27,16 @@ def test_a_count_of_runs_that_cannot_be_recorded_is_one_sentence_and_exit_2(tmp_
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["replay"], ["record"], ["record", "other"], ["record", "search_qa", "--runs", "x"]]
+    "arguments",
+    [
+        [],
+        ["replay"],
+        ["record"],
+        ["record", "other"],
+        ["record", "search_qa", "--runs", "x"],
+        ["check"],
+        ["worker", "x"],
+    ],
 )
 def test_a_command_that_is_none_exits_2_and_says_what_there_is(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -50,6 +61,36 @@ def test_what_was_asked_is_handed_on_and_the_counts_are_told(
     assert given == {"folder": tmp_path, "num_runs": 6, "random_seed": 9, "progress": False}
     told = capsys.readouterr().out
     assert told == f"recorded 5 runs (1 failed) and 1 slow_check (0 failed) into {tmp_path}\n"
+
+
+def test_the_reference_cases_are_told_one_a_line_and_a_failed_one_exits_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain, *_ = cases.reference_cases()
+    good = [chain, replace(chain, name="again")]
+    monkeypatch.setattr(cases, "reference_cases", lambda: good)
+    assert main(["check", "--cases"]) == 0
+    assert [line[:20] for line in capsys.readouterr().out.splitlines()] == [
+        "pass  linear_chain: ",
+        "pass  again: success",
+    ]
+    good.append(replace(chain, name="otherwise", expected=cases.Expected("warning")))
+    assert main(["check", "--cases"]) == 1
+    assert "FAIL  otherwise: success" in capsys.readouterr().out
+
+
+def test_a_worker_answers_a_request() -> None:
+    command = [sys.executable, "-m", "causalkit", "worker"]
+    done = subprocess.run(command, cwd=ROOT, input='{"op": "ping"}', capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["status"] == "success"
+
+
+def test_an_interrupted_command_says_nothing_and_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(record, "record_search_qa", interrupted)
+    assert main(["record", "search_qa", "--output", "nowhere"]) == 130
 
 
 def test_an_output_folder_that_is_a_file_is_one_sentence_and_exit_2(

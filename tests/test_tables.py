@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from causalkit.errors import FitError
-from causalkit.tables import check_table
+from causalkit.tables import check_table, decode, find_levels
 
 GRAPH = nx.DiGraph([("x", "y")])
 TABLE = pd.DataFrame({"x": [1, 2, 3, 4], "y": [0.5, 1.0, 1.5, 2.0], "note": list("abcd")}, index=[10, 11, 12, 13])
@@ -44,20 +44,43 @@ def test_a_missing_column_is_named_beside_those_that_are_there() -> None:
     assert caught.value.column == "x"
 
 
-def test_text_is_named_with_its_first_row_and_value() -> None:
-    with pytest.raises(FitError, match=r"'x' holds text where numbers are due: first in row 12 \('fast'\)") as caught:
+def test_labels_are_their_places_among_the_levels() -> None:
+    table = _with(["slow", "fast", "fast", "mid"])
+    assert find_levels(table, GRAPH) == {"x": ("fast", "mid", "slow")}
+    assert check_table(table, GRAPH)["x"].tolist() == [2, 0, 0, 1]
+    assert decode(check_table(table, GRAPH), find_levels(table, GRAPH))["x"].tolist() == ["slow", "fast", "fast", "mid"]
+
+
+def test_text_that_looks_like_a_number_is_a_label() -> None:
+    assert find_levels(_with(["007", "1", "2", "3"]), GRAPH) == {"x": ("007", "1", "2", "3")}
+
+
+def test_a_category_keeps_its_own_order() -> None:
+    sizes = pd.Categorical(["small", "large", "small", "large"], ["small", "large", "huge"], ordered=True)
+    assert find_levels(TABLE.assign(x=sizes), GRAPH) == {"x": ("small", "large")}
+
+
+def test_text_among_numbers_is_named_with_its_first_row_and_value() -> None:
+    with pytest.raises(FitError, match=r"'x' mixes text with numbers: first in row 12 \('fast'\)") as caught:
         check_table(_with([1, 2, "fast", "slow"]), GRAPH)
     assert (caught.value.column, caught.value.row) == ("x", 12)
 
 
-def test_text_that_looks_like_a_number_is_text() -> None:
-    with pytest.raises(FitError, match=r"holds text .* row 10 \('007'\)"):
-        check_table(_with(["007", "1", "2", "3"]), GRAPH)
+def test_free_text_is_no_category() -> None:
+    texts = pd.DataFrame({"x": [f"question {number}" for number in range(60)], "y": range(60)})
+    with pytest.raises(FitError, match="holds 60 different labels") as caught:
+        check_table(texts, GRAPH)
+    assert caught.value.column == "x"
+
+
+def test_an_unknown_label_is_named_beside_the_known() -> None:
+    with pytest.raises(FitError, match=r"not known: first in row 11 \('warm'\); known are 'cold', 'hot'"):
+        check_table(_with(["hot", "warm", "cold", "hot"]), GRAPH, levels={"x": ("cold", "hot")})
 
 
 @pytest.mark.parametrize("absent", [None, float("nan"), pd.NA])
 def test_a_missing_value_is_named_with_its_row_and_how_many_there_are(absent: Any) -> None:
-    with pytest.raises(FitError, match=r"'x' has no value: first in row 11 .*\(2 of 4\)") as caught:
+    with pytest.raises(FitError, match=r"missing in 'x' \(2 of 4\), first of 'x' in row 11") as caught:
         check_table(_with([1, absent, 3, absent]), GRAPH)
     assert (caught.value.column, caught.value.row) == ("x", 11)
 

@@ -4,6 +4,8 @@
 question                                                    name                 module
 ==========================================================  ===================  =================
 Where is a recording of a real pipeline?                    `load_recording`     `recordings`
+Which models have a known answer?                           `reference_cases`    `cases`
+Does one of them come out as it must?                       `check_case`         `cases`
 ==========================================================  ===================  =================
 
 `search_qa` answers questions from the documentation of installed packages, `lessons` writes lessons from it, `router`

@@ -80,7 +80,7 @@ def backtest(
     if outcome not in scm.graph:
         raise GraphError(f"{outcome!r} is no node of the model; known are {', '.join(scm.graph)}", node=outcome)
     check_interventions(dict.fromkeys(by, 0.0), scm.graph)
-    rows = check_table(recorded, scm.graph.subgraph([*by, outcome]))
+    rows = check_table(recorded, scm.graph.subgraph([*by, outcome]), levels=scm.levels)
     groups = recorded[scm.groups] if scm.groups in recorded else pd.Series(np.arange(len(rows)), index=rows.index)
     settings = rows.groupby(by).indices.items()
     frame = pd.DataFrame(

@@ -22,7 +22,7 @@ from causalkit.errors import FitError, GraphError
 from causalkit.scm.abnormality import Batch, adjusted_p_values
 from causalkit.scm.arrays import FloatArray
 from causalkit.scm.blocks import deal_blocks, interval95
-from causalkit.scm.caveats import data_caveats, ungrouped
+from causalkit.scm.caveats import data_caveats, refuse_biased, ungrouped
 from causalkit.scm.finding import Finding
 from causalkit.scm.healing import contributions
 from causalkit.streams import stream
@@ -100,6 +100,7 @@ def root_causes(
     if not 0 < alpha < 1:
         raise FitError(f"alpha is {alpha}; it is a share between 0 and 1")
     odd = _batch(scm, abnormal, target, "abnormal", random_seed)
+    refuse_biased(scm, dict.fromkeys(odd.noise, 0.0), [target])
     usual = _usual(scm, target) if normal is None else _batch(scm, normal, target, "normal", random_seed)
     p_values = adjusted_p_values(odd, usual, alpha, random_seed)
     suspects = [node for node in odd.noise if p_values[node] <= alpha]
@@ -112,7 +113,7 @@ def root_causes(
 
 def _batch(scm: FittedSCM, table: pd.DataFrame, target: str, kind: str, random_seed: int) -> Batch:
     upstream = _upstream(scm, target)
-    rows = check_table(table, scm.graph.subgraph({*nx.ancestors(scm.graph, target), target}))
+    rows = check_table(table, scm.graph.subgraph({*nx.ancestors(scm.graph, target), target}), levels=scm.levels)
     if rows.empty:
         raise FitError(f"there are no {kind} rows; the table is empty")
     clusters = deal_blocks(table.get(scm.groups), len(rows), stream(random_seed, "clusters"))

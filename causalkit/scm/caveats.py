@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import networkx as nx
 import pandas as pd
 
+from causalkit.errors import ValidationError
 from causalkit.scm.interventions import Intervention
+from causalkit.scm.validation import NodeScore
 
 if TYPE_CHECKING:
     from causalkit.scm.model import FittedSCM
@@ -28,12 +30,56 @@ def caveats_of(scm: FittedSCM, interventions: Mapping[str, Intervention], outcom
     """
     found = [_observational(node, outcome) for node in interventions if scm.role(node) != "knob"]
     found += [_extrapolated(scm, node, action) for node, action in interventions.items() if _outside(scm, node, action)]
-    weak = sorted(_on_the_way(scm, interventions, outcome) & set(scm.report.failed_nodes))
+    way = _on_the_way(scm, interventions, outcome)
+    weak = sorted(way & set(scm.report.failed_nodes))
     found += [
         f"{node} lies on the way and predicts single runs badly (held-out R2 {scm.report.r2_scores[node]:.2f})"
         for node in weak
     ]
+    found += [f"{score.node} lies on the way and is not calibrated: {score.miscalibration}" for score in _off(scm, way)]
     return found + data_caveats(scm)
+
+
+def refuse_biased(scm: FittedSCM, interventions: Mapping[str, Intervention], outcomes: list[str]) -> None:
+    """Refuse means that go through a mechanism whose residuals depend on its parents, unless the model is trusted.
+
+    Raises
+    ------
+    ValidationError
+        With the mechanisms in ``.failed_nodes`` and the model in ``.scm``.
+    """
+    way = {node for outcome in outcomes for node in _on_the_way(scm, interventions, outcome)}
+    _refuse(scm, [score for score in _off(scm, way) if not score.unbiased])
+
+
+def refuse_uncalibrated(scm: FittedSCM, nodes: set[str]) -> None:
+    """Refuse what rests on the noise of these nodes if one is not calibrated, unless the model is trusted.
+
+    Raises
+    ------
+    ValidationError
+        With the mechanisms in ``.failed_nodes`` and the model in ``.scm``.
+    """
+    _refuse(scm, _off(scm, nodes))
+
+
+def _refuse(scm: FittedSCM, wrong: list[NodeScore]) -> None:
+    if scm.trusted or not wrong:
+        return
+    told = "; ".join(f"{score.node}: {score.miscalibration}" for score in wrong)
+    raise ValidationError(
+        f"the answer would rest on mechanisms that are not calibrated ({told}); add the causes that are missing, or "
+        "ask all the same: scm.trust()",
+        failed_nodes=tuple(score.node for score in wrong),
+        r2_scores=scm.report.r2_scores,
+        mean_r2=scm.report.mean_r2,
+        threshold=scm.report.threshold,
+        scm=scm,
+    )
+
+
+def _off(scm: FittedSCM, nodes: set[str]) -> list[NodeScore]:
+    return [score for score in scm.report.scores if score.node in nodes and not score.calibrated]
 
 
 def data_caveats(scm: FittedSCM) -> list[str]:
@@ -58,7 +104,7 @@ def _observational(node: str, outcome: str) -> str:
 
 def _outside(scm: FittedSCM, node: str, action: Intervention) -> bool:
     seen = scm.table[node]
-    return not callable(action) and not seen.min() <= action <= seen.max()
+    return not callable(action) and node not in scm.levels and not seen.min() <= action <= seen.max()
 
 
 def _extrapolated(scm: FittedSCM, node: str, action: Intervention) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from causalkit.errors import GraphError
 from causalkit.scm.blocks import interval95
-from causalkit.scm.caveats import caveats_of
+from causalkit.scm.caveats import caveats_of, refuse_biased
 from causalkit.scm.finding import Finding
 from causalkit.scm.interventions import Intervention, Shift, check_interventions, describe
 from causalkit.scm.questions import mean_replicates
@@ -82,38 +82,63 @@ def effect(
     treatment: str,
     outcome: str,
     contrast: float,
-    values: Sequence[float] | None,
+    values: Sequence[Any] | None,
     random_seed: int,
 ) -> EffectResult:
     """Answer `FittedSCM.effect`: two arms over the same rows and the same noise, in every refit."""
-    if outcome not in scm.graph:
-        raise GraphError(f"{outcome!r} is no node of the model; known are {', '.join(scm.graph)}", node=outcome)
+    node = _node_of(scm, outcome)
     before, after = _arms(scm, treatment, contrast, values)
+    refuse_biased(scm, after, [node])
     low_arm, high_arm = mean_replicates(scm, [before, after], random_seed)
     difference = high_arm[outcome] - low_arm[outcome]
     return EffectResult(
         treatment,
         outcome,
-        describe(after) + (f" instead of {before[treatment]:g}" if before else ""),
+        describe(after) + (f" instead of {_shown(before[treatment])}" if before else ""),
         float(difference[0]),
         interval95(difference[1:]),
         scm.role(treatment) == "knob",
-        list(dict.fromkeys(caveat for arm in (before, after) if arm for caveat in caveats_of(scm, arm, outcome))),
+        list(dict.fromkeys(caveat for arm in (before, after) if arm for caveat in caveats_of(scm, arm, node))),
     )
+
+
+def _node_of(scm: FittedSCM, outcome: str) -> str:
+    """Return the node that an outcome is about: itself, or that of which it is a label (``mode=fast``)."""
+    node, _, label = outcome.rpartition("=")
+    if node in scm.levels and label in map(str, scm.levels[node]):
+        return node
+    if outcome not in scm.graph:
+        raise GraphError(f"{outcome!r} is no node of the model; known are {', '.join(scm.graph)}", node=outcome)
+    labels = scm.levels.get(outcome, ())
+    if len(labels) > 2:
+        raise GraphError(
+            f"{outcome!r} holds labels, which have no mean; ask for the share of one: {f'{outcome}={labels[0]}'!r}",
+            node=outcome,
+        )
+    return outcome
+
+
+def _shown(value: Intervention) -> str:
+    return str(value) if isinstance(value, str | bool) else f"{value:g}"
 
 
 def _arms(
     scm: FittedSCM, treatment: str, contrast: float, values: Sequence[float] | None
 ) -> tuple[Mapping[str, Intervention], Mapping[str, Intervention]]:
-    after = check_interventions({treatment: Shift(contrast)}, scm.graph)
-    seen = np.unique(scm.table[treatment])
+    check_interventions({treatment: Shift(contrast)}, scm.graph)
+    labels = scm.levels.get(treatment)
+    seen = np.unique(scm.table[treatment]).tolist() if labels is None else list(labels)
     if values is None and len(seen) == 2:
-        values = seen.tolist()
+        values = seen
+    if values is None and labels is not None:
+        raise GraphError(
+            f"{treatment!r} holds labels; say which two to compare: values={tuple(labels[:2])!r}", node=treatment
+        )
     if values is None:
-        return {}, after
+        return {}, {treatment: Shift(contrast)}
     if np.shape(values) != (2,) or any(callable(value) for value in values):
         raise GraphError(
             f"values compares two settings of {treatment!r}, but is {values!r}; give (low, high)", node=treatment
         )
-    first, second = (check_interventions({treatment: value}, scm.graph) for value in values)
+    first, second = (check_interventions({treatment: value}, scm.graph, scm.levels) for value in values)
     return first, second

@@ -12,6 +12,7 @@ import numpy as np
 
 from causalkit.errors import GraphError
 from causalkit.scm.arrays import FloatArray
+from causalkit.tables import Levels
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -57,19 +58,26 @@ class Scale:
         return f"x {self.by:g}"
 
 
-Intervention = float | bool | Shift | Scale | Callable[[FloatArray], FloatArray]
+Intervention = float | bool | str | Shift | Scale | Callable[[FloatArray], FloatArray]
 
 
-def check_interventions(interventions: Mapping[str, Any], graph: nx.DiGraph[str]) -> dict[str, Intervention]:
+def check_interventions(
+    interventions: Mapping[str, Any], graph: nx.DiGraph[str], levels: Levels | None = None
+) -> dict[str, Intervention]:
     """Return the interventions if each is a thing that can be done to its node.
 
     Raises
     ------
     GraphError
-        If a node is unknown or derived, or its value is neither a finite number, `Shift`, `Scale` nor a callable.
+        If a node is unknown or derived, or its value is neither a finite number, a label of the node, `Shift`, `Scale`
+        nor a callable.
     """
     for node, action in interventions.items():
         _check_node(node, graph)
+        labels = (levels or {}).get(node)
+        if labels is not None:
+            _check_label(node, action, labels)
+            continue
         amount = action.by if isinstance(action, Shift | Scale) else action
         if not (callable(amount) or (isinstance(amount, Real) and math.isfinite(amount))):
             raise GraphError(
@@ -77,6 +85,14 @@ def check_interventions(interventions: Mapping[str, Any], graph: nx.DiGraph[str]
                 node=node,
             )
     return dict(interventions)
+
+
+def encode(interventions: Mapping[str, Intervention], levels: Levels) -> dict[str, Intervention]:
+    """Return the interventions with labels as their places."""
+    return {
+        node: float(levels[node].index(action)) if node in levels and not callable(action) else action
+        for node, action in interventions.items()
+    }
 
 
 def apply(action: Intervention, values: FloatArray) -> FloatArray:
@@ -116,11 +132,18 @@ def _phrase(node: str, action: Intervention) -> str:
         return f"{node} {action}"
     if callable(action):
         return f"{node} -> {_name(action)}({node})"
-    return f"{node} = {action:g}"
+    return f"{node} = {action}" if isinstance(action, str | bool) else f"{node} = {action:g}"
 
 
 def _name(action: Intervention) -> str:
     return str(getattr(action, "__name__", "function"))
+
+
+def _check_label(node: str, action: Any, labels: tuple[Any, ...]) -> None:
+    if action not in labels:
+        raise GraphError(
+            f"{node!r} cannot be set to {action!r}; its labels are {', '.join(map(repr, labels))}", node=node
+        )
 
 
 def _check_node(node: str, graph: nx.DiGraph[str]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,21 +13,27 @@ import pandas as pd
 
 from causalkit.errors import CausalkitError
 from causalkit.graphs import topological_order
-from causalkit.scm.arrays import FloatArray, IntArray
-from causalkit.scm.blocks import Moments, resampled_weights
+from causalkit.scm.arrays import BoolArray, FloatArray, IntArray
+from causalkit.scm.blocks import resampled_weights
+from causalkit.scm.classification import Classification
 from causalkit.scm.interventions import Intervention
-from causalkit.scm.selection import Mechanism
+from causalkit.scm.regression import Regression
 from causalkit.scm.validation import ValidationReport
 from causalkit.streams import stream
+from causalkit.tables import Levels
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from causalkit.scm.backtest import Backtest
     from causalkit.scm.causes import RootCauses
+    from causalkit.scm.counterfactuals import Counterfactual
     from causalkit.scm.effects import EffectResult
+    from causalkit.scm.fitter import SCMFitter
     from causalkit.scm.questions import InterventionResult
 
+
+Mechanism = Regression | Classification
 
 # Refits behind every interval: a 95 % percentile interval needs some hundreds (Efron & Tibshirani 1993, ch. 14).
 NUM_REPLICATES = 400
@@ -49,7 +56,8 @@ class FittedSCM:
     report : ValidationReport
         How each mechanism did on held-out rows.
     table : pandas.DataFrame
-        The numeric trace table the model was fitted to.
+        The trace table the model was fitted to, labels as their places among `levels`, missing values drawn from the
+        model.
     blocks : ndarray of int, shape (rows,)
         Rows that are resampled together.
     groups : str or None
@@ -58,6 +66,14 @@ class FittedSCM:
         What was left out before the fit.
     random_seed : int
         Where every later draw begins unless told otherwise.
+    levels : dict of str to tuple
+        The labels of nodes that hold labels.
+    observed : dict of str to ndarray of bool, shape (rows,)
+        Of nodes with missing values: which rows have one.
+    settings : SCMFitter
+        How it was fitted.
+    trusted : bool
+        Whether questions are answered, with a caveat, where a mechanism is not calibrated; see `trust`.
 
     Examples
     --------
@@ -87,6 +103,10 @@ class FittedSCM:
     groups: str | None
     caveats: tuple[str, ...]
     random_seed: int
+    levels: Levels = field(default_factory=dict)
+    observed: dict[str, BoolArray] = field(default_factory=dict)
+    settings: SCMFitter | None = None
+    trusted: bool = False
 
     def sample(self, n: int = 1000, *, random_seed: int | None = None) -> pd.DataFrame:
         """Draw rows from the model as it is.
@@ -119,7 +139,7 @@ class FittedSCM:
         Parameters
         ----------
         interventions : mapping
-            Node -> a number (set it), `Shift`, `Scale`, or a function of an array.
+            Node -> a number or label (set it), `Shift`, `Scale`, or a function of an array.
         num_samples : int, default 1000
             Draws for the distributions; the means and their intervals come from the recorded rows.
         random_seed : int, optional
@@ -133,10 +153,47 @@ class FittedSCM:
         ------
         GraphError
             If a node is unknown or derived, or cannot be set to what was given.
+        ValidationError
+            If residuals of a mechanism on the way depend on its parents, and the model is not `trust`-ed.
         """
         from causalkit.scm.questions import intervene
 
         return intervene(self, interventions, num_samples, self._seed(random_seed))
+
+    def counterfactual(self, observed: pd.DataFrame, interventions: Mapping[str, Intervention]) -> Counterfactual:
+        """Ask what these very rows would have been, had something been done: their noise is kept.
+
+        Parameters
+        ----------
+        observed : pandas.DataFrame
+            Rows with a value for every node.
+        interventions : mapping
+            As for `intervene`.
+
+        Returns
+        -------
+        Counterfactual
+
+        Raises
+        ------
+        GraphError, FitError, ValidationError
+            As for `intervene`, if the rows do not fit the graph, or if any mechanism is not calibrated (what is kept of
+            a row is its noise) and the model is not `trust`-ed.
+
+        Examples
+        --------
+        >>> import networkx as nx
+        >>> import numpy as np
+        >>> from causalkit.scm.fitter import SCMFitter
+        >>> x, noise = np.arange(200.0) % 9, np.random.default_rng(0).normal(size=200)
+        >>> scm = SCMFitter(random_seed=0).fit(nx.DiGraph([("x", "y")]), pd.DataFrame({"x": x, "y": 3 * x + noise}))
+        >>> scm.counterfactual(pd.DataFrame({"x": [1.0], "y": [5.0]}), {"x": 2}).to_frame().round(1)
+             x    y
+        0  2.0  8.0
+        """
+        from causalkit.scm.counterfactuals import counterfactual
+
+        return counterfactual(self, observed, interventions)
 
     def effect(
         self,
@@ -168,6 +225,8 @@ class FittedSCM:
         ------
         GraphError
             If treatment or outcome is no node, or the treatment is derived.
+        ValidationError
+            As for `intervene`.
         """
         from causalkit.scm.effects import effect
 
@@ -206,6 +265,8 @@ class FittedSCM:
             If `target` is no node.
         FitError
             If a table does not fit the graph or is empty.
+        ValidationError
+            As for `intervene`.
         """
         from causalkit.scm.causes import root_causes
 
@@ -249,6 +310,99 @@ class FittedSCM:
 
         return backtest(self, recorded, by, outcome, min_rows, self._seed(random_seed))
 
+    def cross_validate(self, traces: pd.DataFrame, k: int = 5, *, random_seed: int | None = None) -> ValidationReport:
+        """Judge mechanisms, chosen and fitted anew in each of `k` folds, on the rows of that fold.
+
+        Parameters
+        ----------
+        traces : pandas.DataFrame
+        k : int, default 5
+        random_seed : int, optional
+            Default: the model's own.
+
+        Returns
+        -------
+        ValidationReport
+            Each score is the mean over folds, with the interval of that mean over folds.
+
+        Raises
+        ------
+        FitError
+            If `k` is below 2, or the table does not fit the graph.
+        """
+        from causalkit.scm.validating import cross_validate
+
+        return cross_validate(self, traces, k, self._seed(random_seed))
+
+    def divergence(self, traces: pd.DataFrame, *, random_seed: int | None = None) -> float:
+        """Return an estimate of the Kullback-Leibler divergence of recorded rows from the model's own, in nats.
+
+        Near 0 (it may be slightly below): rows that the model draws are like recorded ones, all nodes together.
+
+        Parameters
+        ----------
+        traces : pandas.DataFrame
+            Rows that the model was not fitted to: it draws the roots of those that it was.
+        random_seed : int, optional
+            Default: the model's own.
+
+        Notes
+        -----
+        The nearest-neighbour estimator of Wang, Kulkarni & Verdu (2009), on standardised columns.
+        """
+        from causalkit.scm.validating import divergence
+
+        return divergence(self, traces, self._seed(random_seed))
+
+    def invertible(self) -> bool:
+        """Return whether every recorded value comes back from its noise: abduction followed by the mechanisms."""
+        from causalkit.scm.validating import invertible
+
+        return invertible(self)
+
+    def trust(self) -> FittedSCM:
+        """Return the same model, which answers, with a caveat, where a mechanism is not calibrated."""
+        return replace(self, trusted=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file, whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            A zip file: JSON, arrays, and learners as skops files; nothing in it is executed when it is loaded.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was there before stays.
+        """
+        from causalkit.scm.storage import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> FittedSCM:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        FittedSCM
+            With the same seed it draws the same numbers.
+
+        Raises
+        ------
+        ModelFormatError
+            If the file is no model, is damaged, or holds a type that is not trusted.
+        """
+        from causalkit.scm.storage import load
+
+        return load(path)
+
     @cached_property
     def order(self) -> list[str]:
         """Nodes, parents before children, in an order that does not depend on how the graph was written."""
@@ -266,6 +420,19 @@ class FittedSCM:
             node: np.hstack([mechanism.coefficients[:, None], self._refit(mechanism)])
             for node, mechanism in self.mechanisms.items()
         }
+
+    @cached_property
+    def root_families(self) -> dict[str, Any]:
+        """Roots that are drawn from a distribution of `scipy.stats`, fitted to their recorded values."""
+        names = {
+            node: self.graph.nodes[node].get("distribution") for node in self.graph if not self.graph.in_degree(node)
+        }
+        if not any(names.values()):
+            return {}
+        from scipy import stats
+
+        families = {node: getattr(stats, name) for node, name in names.items() if name}
+        return {node: family(*family.fit(self.table[node].to_numpy())) for node, family in families.items()}
 
     @cached_property
     def dowhy(self) -> Any:
@@ -297,7 +464,15 @@ class FittedSCM:
     def _seed(self, random_seed: int | None) -> int:
         return self.random_seed if random_seed is None else random_seed
 
+    def rows_of(self, node: str) -> BoolArray:
+        """Return which rows a mechanism was fitted to: those with a value of the node and of all its parents."""
+        rows = np.ones(len(self.table), dtype=bool)
+        for name in (node, *self.mechanisms[node].parents):
+            rows &= self.observed.get(name, True)
+        return rows
+
     def _refit(self, mechanism: Mechanism) -> FloatArray:
-        design = mechanism.terms.design(self.table[list(mechanism.parents)].to_numpy())
-        target = self.table[mechanism.node].to_numpy()
-        return Moments.of(design, target, self.blocks).solve(self.replicate_weights)
+        rows = self.rows_of(mechanism.node)
+        columns, target = self.table[list(mechanism.parents)].to_numpy(), self.table[mechanism.node].to_numpy()
+        fitted = mechanism if rows.all() else mechanism.at(rows)
+        return fitted.refit(columns[rows], target[rows], self.blocks[rows], self.replicate_weights)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from causalkit.scm.arrays import FloatArray
-from causalkit.scm.propagate import predict
+from causalkit.streams import stream
 
 if TYPE_CHECKING:
     from causalkit.scm.model import FittedSCM
 
+
+Noise = FloatArray | Callable[[FloatArray], FloatArray]
 
 # Neighbours to either side: enough to make a distribution, few enough to be alike.
 _REACH = (10, 100)
@@ -42,17 +44,22 @@ def abduct(
     dict of str to ndarray, each of shape (rows, 1) or (rows, replicates)
     """
     values = {str(node): rows[[node]].to_numpy() for node in rows}
-    return {
-        node: values[node] - predict(scm, node, values, coefficients) if node in scm.mechanisms else values[node]
-        for node in nodes
-    }
+    noise = {}
+    for node in nodes:
+        noise[node] = values[node]
+        if node in scm.mechanisms:
+            mechanism = scm.mechanisms[node]
+            columns = [values[parent] for parent in mechanism.parents]
+            chosen = None if coefficients is None else coefficients[node]
+            noise[node] = mechanism.abduct(values[node], columns, chosen, stream(scm.random_seed, f"abduct {node}"))
+    return noise
 
 
-def local_noise(scm: FittedSCM, node: str, num_draws: int, rng: np.random.Generator) -> LocalNoise:
-    """Return a source of noise for a modelled node; see `LocalNoise`."""
-    mechanism = scm.mechanisms[node]
-    fitted = mechanism.terms.design(scm.table[list(mechanism.parents)].to_numpy()) @ mechanism.coefficients
-    return LocalNoise(fitted, mechanism.residuals, rng, num_draws)
+def drawn_noise(scm: FittedSCM, node: str, num_draws: int, rng: np.random.Generator) -> Noise:
+    """Return noise for draws of a modelled node."""
+    mechanism, rows = scm.mechanisms[node], scm.rows_of(node)
+    columns = scm.table[list(mechanism.parents)].to_numpy()
+    return (mechanism if rows.all() else mechanism.at(rows)).noise_source(columns[rows], num_draws, rng)
 
 
 class LocalNoise:
@@ -68,6 +75,8 @@ class LocalNoise:
         Of the rows that the mechanism was fitted to.
     rng : numpy.random.Generator
     num_draws : int
+    whole : bool, default False
+        Give such noise that the value is a whole number.
 
     Examples
     --------
@@ -77,18 +86,25 @@ class LocalNoise:
     [0.1, 0.1, 0.1, 0.1, 0.1]
     """
 
-    def __init__(self, fitted: FloatArray, residuals: FloatArray, rng: np.random.Generator, num_draws: int) -> None:
+    def __init__(
+        self, fitted: FloatArray, residuals: FloatArray, rng: np.random.Generator, num_draws: int, whole: bool = False
+    ) -> None:
         order = np.argsort(fitted, kind="stable")
         self._fitted, self._residuals = fitted[order], residuals[order]
         self._place, self._quantile = rng.random((2, num_draws))
         self._reach = int(np.clip(len(fitted) // 50, *_REACH))
+        self._whole = whole
 
     def __call__(self, fitted: FloatArray) -> FloatArray:
         """Return one residual for each fitted value, both of shape (draws, 1)."""
-        left, right = (np.searchsorted(self._fitted, fitted[:, 0], side=side) for side in ("left", "right"))
+        alike = self._alike(fitted[:, 0])
+        noise = np.take_along_axis(alike, (self._quantile * alike.shape[1]).astype(np.int64)[:, None], axis=1)
+        return np.round(fitted + noise) - fitted if self._whole else noise
+
+    def _alike(self, fitted: FloatArray) -> FloatArray:
+        left, right = (np.searchsorted(self._fitted, fitted, side=side) for side in ("left", "right"))
         # Rows of one fitted value are all equally alike: begin anywhere among them.
         centre = left + (self._place * np.maximum(right - left, 1)).astype(np.int64)
         width = min(2 * self._reach + 1, len(self._fitted))
         first = np.clip(centre - self._reach, 0, len(self._fitted) - width)
-        alike = np.sort(self._residuals[first[:, None] + np.arange(width)], axis=1)
-        return np.take_along_axis(alike, (self._quantile * width).astype(np.int64)[:, None], axis=1)
+        return np.sort(self._residuals[first[:, None] + np.arange(width)], axis=1)

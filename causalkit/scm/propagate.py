@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from causalkit.scm.arrays import FloatArray
 from causalkit.scm.interventions import Intervention, apply
+from causalkit.scm.noise import Noise
 
 if TYPE_CHECKING:
     from causalkit.scm.model import FittedSCM
 
 Values = dict[str, FloatArray]
-Noise = FloatArray | Callable[[FloatArray], FloatArray]
 
 
 def propagate(
@@ -56,18 +56,6 @@ def propagate(
     return values
 
 
-def predict(
-    scm: FittedSCM,
-    node: str,
-    values: Mapping[str, FloatArray],
-    coefficients: Mapping[str, FloatArray] | None = None,
-) -> FloatArray:
-    """Return what a node's mechanism makes of its parents' values, without noise."""
-    mechanism = scm.mechanisms[node]
-    chosen = mechanism.coefficients[:, None] if coefficients is None else coefficients[node]
-    return mechanism.terms.predict([values[parent] for parent in mechanism.parents], chosen)
-
-
 def combine(formula: str, parts: list[FloatArray]) -> FloatArray:
     """Return a derived node's value from its parts."""
     return sum(parts[1:], parts[0]) if formula == "sum" else np.maximum.reduce(np.broadcast_arrays(*parts))
@@ -85,5 +73,6 @@ def _value(
     own = noise[node]
     if node not in scm.mechanisms:
         return own  # type: ignore[return-value] # a root's noise is its value, never a function
-    fitted = predict(scm, node, values, coefficients)
-    return fitted + (own(fitted) if callable(own) else own)
+    mechanism = scm.mechanisms[node]
+    columns = [values[parent] for parent in mechanism.parents]
+    return mechanism.respond(columns, own, None if coefficients is None else coefficients[node])

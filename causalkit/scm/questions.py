@@ -17,12 +17,14 @@ import pandas as pd
 from causalkit.errors import CausalkitError, GraphError
 from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.blocks import interval95
-from causalkit.scm.caveats import caveats_of
+from causalkit.scm.caveats import caveats_of, refuse_biased
 from causalkit.scm.finding import Finding
-from causalkit.scm.interventions import Intervention, check_interventions, describe
-from causalkit.scm.noise import local_noise
-from causalkit.scm.propagate import Noise, propagate
+from causalkit.scm.interventions import Intervention, check_interventions, describe, encode
+from causalkit.scm.noise import Noise, drawn_noise
+from causalkit.scm.preparing import MISSING_SUFFIX
+from causalkit.scm.propagate import Values, propagate
 from causalkit.streams import stream
+from causalkit.tables import decode
 from causalkit.wording import interval, number
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 # Rows that stand for the population in means over all replicates; more change nothing that can be seen.
 _POPULATION = 4000
+# A learner has to be asked for every row of every replicate.
+_FEWER = 1000
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,15 +107,16 @@ def intervene(
     scm: FittedSCM, interventions: Mapping[str, Intervention], num_samples: int, random_seed: int
 ) -> InterventionResult:
     """Answer `FittedSCM.intervene`: means and their intervals from the recorded rows, distributions from draws."""
-    actions = check_interventions(interventions, scm.graph)
-    after, before = mean_replicates(scm, [actions, {}], random_seed)
-    samples, baseline = (draw(scm, num_samples, done, random_seed) for done in (actions, {}))
+    actions = check_interventions(interventions, scm.graph, scm.levels)
     outcome = scm.order[-1]
+    refuse_biased(scm, actions, list(scm.graph))
+    after, before = mean_replicates(scm, [actions, {}], random_seed)
+    drawn, baseline = (draw_values(scm, num_samples, done, random_seed) for done in (actions, {}))
     return InterventionResult(
         actions,
-        samples,
-        baseline,
-        _statistics(samples, after, before),
+        as_recorded(scm, drawn),
+        as_recorded(scm, baseline),
+        _statistics(_shown(scm, {node: drawn[[node]].to_numpy() for node in scm.graph}), after, before),
         outcome,
         caveats_of(scm, actions, outcome),
     )
@@ -119,13 +124,30 @@ def intervene(
 
 def draw(scm: FittedSCM, num_samples: int, interventions: Mapping[str, Intervention], random_seed: int) -> pd.DataFrame:
     """Draw runs from the model under interventions; one seed gives the same runs under any of them."""
+    return as_recorded(scm, draw_values(scm, num_samples, interventions, random_seed))
+
+
+def as_recorded(scm: FittedSCM, values: pd.DataFrame) -> pd.DataFrame:
+    """Return rows as they would be recorded: labels for their places, and nothing where a value is missing."""
+    shown = decode(values, scm.levels)
+    for node in scm.observed:
+        shown[node] = shown[node].mask(shown[node + MISSING_SUFFIX])
+    return shown
+
+
+def draw_values(
+    scm: FittedSCM, num_samples: int, interventions: Mapping[str, Intervention], random_seed: int
+) -> pd.DataFrame:
+    """Draw runs as floats, labels as their places, every node with a value."""
     if not isinstance(num_samples, Integral) or num_samples < 1:
         raise CausalkitError(
             f"num_samples is {num_samples!r}; draw a whole number of at least one", num_samples=num_samples
         )
     rows = stream(random_seed, "rows").integers(len(scm.table), size=num_samples)
-    noise = _noise(scm, rows, lambda node: local_noise(scm, node, num_samples, stream(random_seed, f"noise {node}")))
-    values = propagate(scm, noise, interventions)
+    noise = _noise(scm, rows, lambda node: drawn_noise(scm, node, num_samples, stream(random_seed, f"noise {node}")))
+    for root, family in scm.root_families.items():
+        noise[root] = family.rvs(size=(num_samples, 1), random_state=stream(random_seed, f"root {root}"))
+    values = propagate(scm, noise, encode(interventions, scm.levels))
     columns = {node: np.broadcast_to(values[node], (num_samples, 1))[:, 0] for node in scm.graph}
     return pd.DataFrame(columns)
 
@@ -140,25 +162,42 @@ def mean_replicates(
     Returns
     -------
     list of dict of str to ndarray, shape (1 + replicates,)
+        A node of more than two labels has one entry a label, ``mode=fast``: the share of runs.
     """
     rng = stream(random_seed, "population")
-    rows = rng.permutation(len(scm.table))[:_POPULATION]
-    noise = _noise(scm, rows, lambda node: _shuffled(scm, node, stream(random_seed, f"noise {node}").permutation(rows)))
+    slow = any(mechanism.learner is not None for mechanism in scm.mechanisms.values())
+    rows = rng.permutation(len(scm.table))[: _FEWER if slow else _POPULATION]
+    noise = _noise(
+        scm, rows, lambda node: scm.mechanisms[node].population_noise(rows, stream(random_seed, f"noise {node}"))
+    )
     weights = np.vstack([np.ones(len(rows)), scm.replicate_weights[:, scm.blocks[rows]]])
     weights /= weights.sum(axis=1, keepdims=True)
     coefficients = {node: fits.copy() for node, fits in scm.fits.items()}
     for node, fits in coefficients.items():
+        if not scm.mechanisms[node].additive:
+            continue
         # A refit's noise has mean 0 under the refit's own weights. The rows that stand for it here have not, and would
         # count the error of that mean a second time: take it off the intercept, which is the first term.
         fits[0] -= weights @ np.asarray(noise[node])[:, 0]
     return [
-        {node: _weighted_mean(weights, values) for node, values in propagate(scm, noise, arm, coefficients).items()}
+        {
+            node: _weighted_mean(weights, values)
+            for node, values in _shown(scm, propagate(scm, noise, encode(arm, scm.levels), coefficients)).items()
+        }
         for arm in arms
     ]
 
 
-def _shuffled(scm: FittedSCM, node: str, order: IntArray) -> FloatArray:
-    return scm.mechanisms[node].residuals[order][:, None]
+def _shown(scm: FittedSCM, values: Values) -> Values:
+    """Return the values with one column of 0 and 1 a label in place of a node of more than two labels."""
+    shown: Values = {}
+    for node, column in values.items():
+        labels = scm.levels.get(node, ())
+        if len(labels) > 2:
+            shown |= {f"{node}={label}": np.equal(column, place).astype(float) for place, label in enumerate(labels)}
+        else:
+            shown[node] = column
+    return shown
 
 
 def _noise(scm: FittedSCM, rows: IntArray, make: Callable[[str], Noise]) -> dict[str, Noise]:
@@ -177,14 +216,13 @@ def _weighted_mean(weights: FloatArray, values: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("br,rb->b", weights, values))
 
 
-def _statistics(
-    samples: pd.DataFrame, after: Mapping[str, FloatArray], before: Mapping[str, FloatArray]
-) -> pd.DataFrame:
+def _statistics(samples: Values, after: Mapping[str, FloatArray], before: Mapping[str, FloatArray]) -> pd.DataFrame:
     rows: dict[str, list[float]] = {}
     for node in after:
         change = after[node] - before[node]
         quantiles = np.quantile(samples[node], [0.05, 0.5, 0.95, 0, 1])
-        rows[node] = [after[node][0], *interval95(after[node][1:]), samples[node].std(), *quantiles]
+        spread = float(np.std(samples[node], ddof=1)) if len(samples[node]) > 1 else float("nan")
+        rows[node] = [after[node][0], *interval95(after[node][1:]), spread, *quantiles]
         rows[node] += [before[node][0], change[0], *interval95(change[1:])]
     names = ["mean", "low", "high", "std", "q05", "q50", "q95", "min", "max"]
     names += ["baseline_mean", "change", "change_low", "change_high"]

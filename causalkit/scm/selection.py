@@ -1,115 +1,229 @@
-"""Which mechanism: the simplest whose error on rows left out is not beaten by more than its standard error."""
+"""The ladder: the simplest mechanism that leaves nothing to explain, and that no other clearly beats.
+
+Rungs are tried from simple to rich. After each, a test asks whether the residuals still depend on the parents
+(`residuals.Probe`); a rung replaces the best one below it only if its errors on rows left out are smaller by more than
+their standard error (the one-standard-error rule of Breiman et al. 1984, on paired differences clustered by block), so
+that simple mechanisms win ties.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from causalkit.scm.arrays import FloatArray, IntArray
-from causalkit.scm.blocks import Moments, block_sums
+from causalkit.scm.arrays import BoolArray, FloatArray, IntArray
+from causalkit.scm.attempts import Attempt, Ladder
+from causalkit.scm.blocks import block_sums, left_out_errors
+from causalkit.scm.features import Features
+from causalkit.scm.learners import LEARNERS, left_out_predictions
+from causalkit.scm.regression import Regression
+from causalkit.scm.residuals import MAX_ROWS, Probe
 from causalkit.scm.terms import Terms
+from causalkit.streams import stream
 
-_RUNGS: tuple[tuple[str, Callable[[Sequence[str], FloatArray], Terms]], ...] = (
-    ("linear", Terms.linear),
-    ("polynomial", Terms.quadratic),
-)
+RUNGS = ("linear", "polynomial", "spline", "fine spline", *LEARNERS)
+# How far each quality goes, and whether it stops as soon as nothing is left to explain.
+QUALITIES = {"GOOD": RUNGS[:2], "BETTER": RUNGS[:5], "BEST": RUNGS, "AUTO": RUNGS}
 # A rung is tried only with this many rows a term: below, its left-out error is mostly noise.
 _ROWS_PER_TERM = 5
+_NUM_KNOTS = {"spline": 8, "fine spline": 20}
+# Residuals less surprising than this are taken for noise; learners cost a hundred times more and ask for more.
+_ALPHA = 0.05
+_ALPHA_LEARNERS = 0.01
+# What is left of a constant's or an exact formula's spread is rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Mechanism:
-    """How a node's value comes from its parents': a polynomial and the residuals around it.
+class Family:
+    """One node with its parents' values: what a mechanism is chosen for.
 
     Attributes
     ----------
     node : str
-    rung : str
-        ``linear`` or ``polynomial``.
-    terms : Terms
-    coefficients : ndarray, shape (terms,)
-    residuals : ndarray, shape (rows,)
-        The node's noise, in its own unit, blown up for the degrees of freedom that the fit took.
-    tried : dict of str to float
-        Root mean squared error on blocks left out, of every rung that was tried.
-    """
-
-    node: str
-    rung: str
-    terms: Terms
-    coefficients: FloatArray
-    residuals: FloatArray
-    tried: dict[str, float]
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        """The parents, in the order of their columns."""
-        return self.terms.parents
-
-
-def choose_mechanism(
-    node: str, parents: Sequence[str], columns: FloatArray, target: FloatArray, blocks: IntArray
-) -> Mechanism:
-    """Climb from linear to degree 2, and stay at the lower rung unless the higher one is clearly better.
-
-    Parameters
-    ----------
-    node : str
-    parents : sequence of str
-        Names of the columns.
+    features : Features
     columns : ndarray, shape (rows, parents)
     target : ndarray, shape (rows,)
     blocks : ndarray of int, shape (rows,)
-        Rows of one block are left out together.
-
-    Returns
-    -------
-    Mechanism
-
-    Notes
-    -----
-    The one-standard-error rule of Breiman et al. (1984), on the paired difference of squared errors and clustered by
-    block, so that simple mechanisms win ties.
+    clustered : bool
+        Whether blocks are groups of rows that are alike; otherwise each row stands for itself.
+    quality : str
+    random_seed : int
     """
-    candidates = [
-        _Candidate.of(rung, build(parents, columns), columns, target, blocks)
-        for rung, build in _RUNGS
-        if rung == "linear" or len(target) >= _ROWS_PER_TERM * len(build(parents, columns).factors)
-    ]
-    best = candidates[0]
-    for candidate in candidates[1:]:
-        if _clearly_smaller(candidate.errors, best.errors, blocks):
-            best = candidate
-    tried = {candidate.rung: float(np.sqrt(np.mean(candidate.errors**2))) for candidate in candidates}
-    return _fit(node, best.rung, best.terms, columns, target, tried)
+
+    node: str
+    features: Features
+    columns: FloatArray
+    target: FloatArray
+    blocks: IntArray
+    clustered: bool
+    quality: str
+    random_seed: int
+
+    def part(self, rows: BoolArray) -> Family:
+        """Return the same family with some of its rows."""
+        blocks = np.unique(self.blocks[rows], return_inverse=True)[1]
+        return replace(self, columns=self.columns[rows], target=self.target[rows], blocks=blocks)
+
+    def enough_for_choosing(self) -> Family:
+        """Return whole blocks of at most `MAX_ROWS` rows."""
+        if len(self.target) <= MAX_ROWS:
+            return self
+        sizes = np.bincount(self.blocks)
+        return self.part((np.cumsum(sizes) <= max(MAX_ROWS, sizes[0]))[self.blocks])
+
+    def probe(self) -> Probe:
+        """Return what residuals of this family are held against."""
+        return Probe.of(self.features.matrix(self.columns), self.blocks, stream(self.random_seed, f"probe {self.node}"))
 
 
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
+    """A rung with its errors on rows left out, shape (rows,)."""
+
     rung: str
     terms: Terms
     errors: FloatArray
-
-    @classmethod
-    def of(cls, rung: str, terms: Terms, columns: FloatArray, target: FloatArray, blocks: IntArray) -> _Candidate:
-        design = terms.design(columns)
-        return cls(rung, terms, Moments.of(design, target, blocks).left_out_errors(design, target, blocks))
+    learner: str = ""
+    log: bool = False
 
 
-def _clearly_smaller(errors: FloatArray, than: FloatArray, blocks: IntArray) -> bool:
-    gain = than**2 - errors**2
-    sums = block_sums(gain - gain.mean(), blocks)
-    standard_error = np.sqrt(np.sum(sums**2)) / len(gain)
+def choose_regression(family: Family) -> tuple[Candidate, Ladder]:
+    """Climb the ladder for a numeric node.
+
+    Parameters
+    ----------
+    family : Family
+
+    Returns
+    -------
+    tuple of (Candidate, Ladder)
+        The form that was chosen, and what else was tried.
+    """
+    rows = family.enough_for_choosing()
+    best, ladder = _climb(rows, rows.target)
+    if family.quality == "GOOD" or not _may_be_log(rows, best):
+        return best, ladder
+    return _prefer_log(rows, best, ladder)
+
+
+def fit_regression(family: Family, chosen: Candidate, ladder: Ladder) -> Regression:
+    """Fit a chosen form to all rows of a family."""
+    target = np.log(family.target) if chosen.log else family.target
+    design = chosen.terms.design(family.columns)
+    solution, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
+    coefficients = np.asarray(solution, dtype=np.float64)
+    residuals = target - design @ coefficients
+    learner = None
+    if chosen.learner:
+        rows = family.features.matrix(family.columns)
+        learner = LEARNERS[chosen.learner](family.random_seed)
+        unseen = left_out_predictions(learner, rows, residuals, family.blocks)
+        learner.fit(rows, residuals)
+        residuals = residuals - unseen
+    else:
+        residuals = residuals * np.sqrt(len(target) / max(len(target) - int(rank), 1))
+    whole = not chosen.log and bool(np.all(family.target == np.round(family.target)))
+    return Regression(family.node, chosen.terms, coefficients, residuals, ladder, chosen.log, whole, learner)
+
+
+def clearly_smaller(losses: FloatArray, than: FloatArray, blocks: IntArray) -> bool:
+    """Return whether the mean of `losses` is smaller by more than the standard error of the difference."""
+    gain = than - losses
+    standard_error = np.sqrt(np.sum(block_sums(gain - gain.mean(), blocks) ** 2)) / len(gain)
     return bool(gain.mean() > standard_error)
 
 
-def _fit(
-    node: str, rung: str, terms: Terms, columns: FloatArray, target: FloatArray, tried: dict[str, float]
-) -> Mechanism:
-    design = terms.design(columns)
-    solution, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
-    coefficients = np.asarray(solution, dtype=np.float64)
-    freedom = np.sqrt(len(target) / max(len(target) - int(rank), 1))
-    return Mechanism(node, rung, terms, coefficients, (target - design @ coefficients) * freedom, tried)
+def stops(p_value: float, next_rung: str) -> bool:
+    """Return whether residuals this surprising make it worth to try the next rung."""
+    return p_value > (_ALPHA_LEARNERS if next_rung in LEARNERS else _ALPHA)
+
+
+def _climb(rows: Family, target: FloatArray) -> tuple[Candidate, Ladder]:
+    allowed = QUALITIES[rows.quality]
+    exact = _ROUNDING * max(float(np.abs(target).max()), np.finfo(float).tiny)
+    probe = rows.probe() if rows.quality == "AUTO" else None
+    best = _first(rows, target)
+    attempts: list[Attempt] = []
+    candidate: Candidate | None = best
+    for rung, further in zip(allowed, [*allowed[1:], ""], strict=True):
+        candidate = best if rung == best.rung else _candidate(rung, rows, target, best)
+        if candidate is None:
+            continue
+        if clearly_smaller(candidate.errors**2, best.errors**2, rows.blocks):
+            best = candidate
+        error = float(np.sqrt(np.mean(candidate.errors**2)))
+        p_value = float("nan")
+        if probe is not None and error > exact:
+            p_value = probe.p_value(candidate.errors, candidate.terms.design(rows.columns))
+        attempts.append(Attempt(rung, error, p_value))
+        if error <= exact:
+            return best, Ladder(best.rung, tuple(attempts), "predicts without any error")
+        if stops(p_value, further):
+            return best, Ladder(best.rung, tuple(attempts), f"{rung} leaves nothing that the parents explain")
+    tried = "all rungs tried" if len(attempts) == len(allowed) else "too few rows for further rungs"
+    return best, Ladder(best.rung, tuple(attempts), f"{tried} ({rows.quality})")
+
+
+def _first(rows: Family, target: FloatArray) -> Candidate:
+    return _of("linear", Terms.linear(rows.features, rows.columns), rows, target)
+
+
+def _candidate(rung: str, rows: Family, target: FloatArray, best: Candidate) -> Candidate | None:
+    """Return a rung with its errors; None where there are too few rows for it."""
+    if rung in LEARNERS:
+        # On top of the best rung below: what that explains need not be learnt again, and beyond the rows it goes on.
+        features = rows.features.matrix(rows.columns)
+        unseen = left_out_predictions(LEARNERS[rung](rows.random_seed), features, best.errors, rows.blocks)
+        return best._replace(rung=rung, errors=best.errors - unseen, learner=rung)
+    if rung == "polynomial":
+        terms = Terms.quadratic(rows.features, rows.columns)
+    else:
+        terms = Terms.spline(rows.features, rows.columns, _NUM_KNOTS[rung], products=_has_products(best.terms))
+    return _of(rung, terms, rows, target) if len(target) >= _ROWS_PER_TERM * len(terms) else None
+
+
+def _has_products(terms: Terms) -> bool:
+    return any(len(set(term)) > 1 for term in terms.factors)
+
+
+def _of(rung: str, terms: Terms, rows: Family, target: FloatArray) -> Candidate:
+    errors = left_out_errors(terms.design(rows.columns), target, rows.blocks if rows.clustered else None)
+    return Candidate(rung, terms, errors)
+
+
+def _may_be_log(rows: Family, best: Candidate) -> bool:
+    """Return whether noise grows with a positive node, as that of latencies does."""
+    target = rows.target
+    if target.min() <= 0 or best.learner or np.all(target == np.round(target)):
+        return False
+    squares = best.errors**2
+    spread = squares - squares.mean()
+    return rows.probe().p_value(spread, np.ones((len(target), 1))) <= _ALPHA_LEARNERS
+
+
+def _prefer_log(rows: Family, best: Candidate, ladder: Ladder) -> tuple[Candidate, Ladder]:
+    """Return the best rung of the logarithm, if that is likelier, predicts as well, and has even noise.
+
+    Likelihoods are compared as Box & Cox (1964) do, on errors of rows left out.
+    """
+    log_target = np.log(rows.target)
+    logged, log_ladder = _climb(replace(rows, quality="BETTER"), log_target)
+    raw_loss = 0.5 * np.log(np.mean(best.errors**2)) + 0.5 * best.errors**2 / np.mean(best.errors**2)
+    log_loss = 0.5 * np.log(np.mean(logged.errors**2)) + 0.5 * logged.errors**2 / np.mean(logged.errors**2) + log_target
+    median = np.exp(log_target - logged.errors)
+    mean = median * np.mean(np.exp(logged.errors))
+    squares = logged.errors**2
+    even = rows.probe().p_value(squares - squares.mean(), np.ones((len(squares), 1))) > _ALPHA_LEARNERS
+    if (
+        logged.learner
+        or not even
+        or not clearly_smaller(log_loss, raw_loss, rows.blocks)
+        or clearly_smaller(best.errors**2, (rows.target - mean) ** 2, rows.blocks)
+    ):
+        return best, ladder
+    named = tuple(attempt._replace(rung=f"log {attempt.rung}") for attempt in log_ladder.attempts)
+    chosen = f"log {logged.rung}"
+    stopped = f"{chosen}: noise is even on the logarithm only, and that is likelier"
+    return logged._replace(rung=chosen, log=True), Ladder(chosen, (*ladder.attempts, *named), stopped)

@@ -1,73 +1,108 @@
-"""Polynomials in named parents: linear in their coefficients, so that refitting them costs one small solve."""
+"""Polynomials and splines in named parents: linear in their coefficients, so that refitting costs one small solve."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, combinations_with_replacement
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from causalkit.scm.arrays import FloatArray
+from causalkit.scm.features import Features
 
 _FEWEST_VALUES = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """The terms of a polynomial: products of at most two standardised parents.
+    """The terms of a mechanism: products of standardised features, and spline functions of single features.
 
     Attributes
     ----------
-    parents : tuple of str
-        In the order of the columns that `design` takes.
+    features : Features
     factors : tuple of tuple of int
-        For each term the parents that are multiplied; the empty product is the intercept.
-    centre, scale : ndarray, shape (parents,)
-        Each parent enters as ``(x - centre) / scale``, which keeps the normal equations well conditioned.
+        For each term the columns that are multiplied; the empty product is the intercept. Columns are the features
+        first, then the spline functions.
+    centre, scale : ndarray, shape (features,)
+        Each feature enters as ``(x - centre) / scale``, which keeps the normal equations well conditioned.
+    knots : tuple of (int, ndarray)
+        Each splined feature with its knots, in standard units. A natural cubic spline is straight beyond them
+        (Hastie, Tibshirani & Friedman 2009, *Elements of Statistical Learning*, sec. 5.2.1).
 
     Examples
     --------
     >>> x = np.arange(6.0)[:, None]
-    >>> terms = Terms.quadratic(("x",), x)
+    >>> terms = Terms.quadratic(Features.of(["x"], {}), x)
     >>> terms.readable(np.linalg.lstsq(terms.design(x), x[:, 0] ** 2, rcond=None)[0])["x^2"].round(6)
     np.float64(1.0)
     """
 
-    parents: tuple[str, ...]
+    features: Features
     factors: tuple[tuple[int, ...], ...]
     centre: FloatArray
     scale: FloatArray
+    knots: tuple[tuple[int, FloatArray], ...] = ()
 
     @classmethod
-    def linear(cls, parents: Sequence[str], columns: FloatArray) -> Terms:
-        """Intercept and each parent."""
-        singles = [(index,) for index in range(len(parents))]
-        return cls._of(parents, columns, [(), *singles])
+    def linear(cls, features: Features, columns: FloatArray) -> Terms:
+        """Intercept and each feature."""
+        matrix = features.matrix(columns)
+        return cls._of(features, matrix, [(), *_singles(matrix)])
 
     @classmethod
-    def quadratic(cls, parents: Sequence[str], columns: FloatArray) -> Terms:
-        """Intercept, each parent, each product of two, and each square of a parent seen at five values or more.
+    def quadratic(cls, features: Features, columns: FloatArray) -> Terms:
+        """Intercept, each feature, each product of two, and each square of a feature seen at five values or more.
 
         A parabola goes through any three values: on so few it fits noise, and misleads between and beyond them.
         """
-        coarse = {index for index in range(len(parents)) if len(np.unique(columns[:, index])) < _FEWEST_VALUES}
-        pairs = [(i, j) for i, j in combinations_with_replacement(range(len(parents)), 2) if i != j or i not in coarse]
-        singles = [(index,) for index in range(len(parents))]
-        return cls._of(parents, columns, [(), *singles, *pairs])
+        matrix = features.matrix(columns)
+        squares = [(index, index) for index in _fine(matrix)]
+        return cls._of(features, matrix, [(), *_singles(matrix), *_products(features), *squares])
 
     @classmethod
-    def _of(cls, parents: Sequence[str], columns: FloatArray, factors: list[tuple[int, ...]]) -> Terms:
-        spread = columns.std(axis=0)
-        return cls(tuple(parents), tuple(factors), columns.mean(axis=0), np.where(spread > 0, spread, 1.0))
+    def spline(cls, features: Features, columns: FloatArray, num_knots: int, *, products: bool) -> Terms:
+        """Intercept, a natural cubic spline of each feature that has values enough, on request each product of two."""
+        matrix = features.matrix(columns)
+        base = cls._of(features, matrix, [(), *_singles(matrix)])
+        standard = (matrix - base.centre) / base.scale
+        placed = ((index, _place_knots(standard[:, index], num_knots)) for index in _fine(matrix))
+        knots = tuple((index, places) for index, places in placed if len(places) >= _FEWEST_VALUES - 1)
+        num_functions = sum(len(places) - 2 for _, places in knots)
+        functions = [(matrix.shape[1] + number,) for number in range(num_functions)]
+        factors = (*base.factors, *(_products(features) if products else ()), *functions)
+        return cls(features, factors, base.centre, base.scale, knots)
+
+    @classmethod
+    def _of(cls, features: Features, matrix: FloatArray, factors: list[tuple[int, ...]]) -> Terms:
+        spread = matrix.std(axis=0)
+        return cls(features, tuple(factors), matrix.mean(axis=0), np.where(spread > 0, spread, 1.0))
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The parents, in the order of their columns."""
+        return self.features.parents
+
+    def __len__(self) -> int:
+        return len(self.factors)
 
     def design(self, columns: FloatArray) -> FloatArray:
         """Return the value of each term, shape (rows, terms), from the parents' values, shape (rows, parents)."""
-        standard = (columns - self.centre) / self.scale
-        return np.column_stack([np.prod(standard[:, list(term)], axis=1) for term in self.factors])
+        standard = (self.features.matrix(columns) - self.centre) / self.scale
+        design = np.empty((len(columns), len(self)), order="F")
+        singles, splined = standard.shape[1], self._spline_columns(standard)
+        for place, term in enumerate(self.factors):
+            if len(term) == 1:
+                index = term[0]
+                design[:, place] = standard[:, index] if index < singles else splined[:, index - singles]
+            else:
+                design[:, place] = np.prod(standard[:, list(term)], axis=1)
+        return design
 
     def predict(self, columns: Sequence[FloatArray], coefficients: FloatArray) -> FloatArray:
-        """Return the polynomial's value for one set of coefficients or for many at once.
+        """Return the sum of all terms for one set of coefficients or for many at once.
 
         Parameters
         ----------
@@ -82,20 +117,23 @@ class Terms:
         if all(column.shape[1] == 1 for column in columns):
             return self.design(np.hstack(columns)) @ coefficients
         standard = [
-            (column - centre) / scale for column, centre, scale in zip(columns, self.centre, self.scale, strict=True)
+            (feature - centre) / scale
+            for feature, centre, scale in zip(self.features.expand(columns), self.centre, self.scale, strict=True)
         ]
         value = np.zeros((columns[0].shape[0], 1))
         for term, coefficient in zip(self.factors, coefficients, strict=True):
             product = coefficient[None, :]
             for index in term:
-                product = product * standard[index]
+                product = product * self._column(index, standard)
             value = value + product
         return value
 
     def readable(self, coefficients: FloatArray) -> dict[str, float]:
-        """Return the coefficients in the parents' own units: ``intercept``, ``x``, ``x^2``, ``x*y``."""
+        """Return the coefficients of the polynomial part in the parents' own units: ``intercept``, ``x``, ``x*y``."""
         raw: dict[str, float] = {}
         for term, coefficient in zip(self.factors, coefficients, strict=True):
+            if any(index >= len(self.centre) for index in term):
+                continue
             scaled = coefficient / np.prod(self.scale[list(term)])
             for size in range(len(term) + 1):
                 for kept in combinations(range(len(term)), size):
@@ -104,8 +142,80 @@ class Terms:
                     raw[name] = raw.get(name, 0.0) + scaled * np.prod(-self.centre[dropped])
         return raw
 
+    def curves(self, coefficients: FloatArray) -> dict[str, tuple[FloatArray, FloatArray]]:
+        """Return the knots of each splined feature, in its own units, and what its spline functions add there."""
+        found, names, start = {}, self.features.names, len(self.factors) - self._num_functions
+        for index, knots in self.knots:
+            inner = coefficients[start : start + len(knots) - 2]
+            start += len(knots) - 2
+            found[names[index]] = (knots * self.scale[index] + self.centre[index], np.array([0.0, *inner, 0.0]))
+        return found
+
+    @property
+    def _num_functions(self) -> int:
+        return sum(len(knots) - 2 for _, knots in self.knots)
+
+    @cached_property
+    def _splines(self) -> list[tuple[int, Callable[[FloatArray], FloatArray]]]:
+        return [(index, _natural_spline(knots)) for index, knots in self.knots]
+
+    def _spline_columns(self, standard: FloatArray) -> FloatArray:
+        parts = [spline(standard[:, index]) for index, spline in self._splines]
+        return np.hstack(parts) if parts else np.empty((len(standard), 0))
+
+    def _column(self, index: int, standard: Sequence[FloatArray]) -> FloatArray:
+        if index < len(standard):
+            return standard[index]
+        place = index - len(standard)
+        for feature, knots in self.knots:
+            if place < len(knots) - 2:
+                return _natural_spline(knots, place)(standard[feature])[..., 0]
+            place -= len(knots) - 2
+        raise IndexError(index)
+
     def _name(self, term: tuple[int, ...]) -> str:
-        names = [self.parents[index] for index in term]
-        if not names:
-            return "intercept"
-        return f"{names[0]}^2" if len(names) == 2 and names[0] == names[1] else "*".join(names)
+        names = [self.features.names[index] for index in term]
+        powers = {name: names.count(name) for name in names}
+        return "*".join(name if power == 1 else f"{name}^{power}" for name, power in powers.items()) or "intercept"
+
+
+def _singles(matrix: FloatArray) -> list[tuple[int, ...]]:
+    return [(index,) for index in range(matrix.shape[1])]
+
+
+def _products(features: Features) -> list[tuple[int, ...]]:
+    # Two indicators of one parent are never 1 together.
+    owners = features.owners
+    return [(i, j) for i, j in combinations_with_replacement(range(len(owners)), 2) if owners[i] != owners[j]]
+
+
+def _fine(matrix: FloatArray) -> list[int]:
+    return [index for index in range(matrix.shape[1]) if _has_values(matrix[:, index])]
+
+
+def _has_values(column: FloatArray) -> bool:
+    # The first hundred rows nearly always tell; sorting all of them is what costs.
+    return len(np.unique(column[:100])) >= _FEWEST_VALUES or len(np.unique(column)) >= _FEWEST_VALUES
+
+
+def _place_knots(values: FloatArray, num_knots: int) -> FloatArray:
+    """Return knots half as evenly spread over the rows, half over their range: tails bend too."""
+    ordered = np.quantile(values, np.linspace(0.005, 0.995, 201))
+    length = ordered[-1] - ordered[0]
+    place = np.linspace(0, 1, len(ordered)) + (ordered - ordered[0]) / (length if length > 0 else 1.0)
+    return np.unique(np.interp(np.linspace(0, 2, num_knots), place, ordered))
+
+
+def _natural_spline(knots: FloatArray, only: int | None = None) -> Callable[[FloatArray], FloatArray]:
+    """Return the natural cubic splines that are 1 at one inner knot and 0 at all others, as columns (last axis)."""
+    inner = np.eye(len(knots))[:, 1:-1] if only is None else np.eye(len(knots))[:, [only + 1]]
+    spline = CubicSpline(knots, inner, bc_type="natural")
+    slopes = spline(knots[[0, -1]], 1)
+
+    def evaluate(values: FloatArray) -> FloatArray:
+        below = np.minimum(values - knots[0], 0.0)[..., None]
+        above = np.maximum(values - knots[-1], 0.0)[..., None]
+        inside = spline(np.clip(values, knots[0], knots[-1]))
+        return np.asarray(inside + below * slopes[0] + above * slopes[1])
+
+    return evaluate

@@ -125,7 +125,7 @@ def test_booleans_are_switched_on() -> None:
     table["ms"] = 30 - 20 * table["cache"] + rng.normal(size=1000)
     scm = SCMFitter(random_seed=0).fit(nx.DiGraph([("cache", "ms")]), table)
     effect = scm.effect("cache", "ms")
-    assert effect.contrast == "do(cache = 1) instead of 0"
+    assert effect.contrast == "do(cache = True) instead of False"
     assert effect.value == pytest.approx(-20, abs=0.5)
     assert scm.intervene({"cache": True}).of("ms")["mean"] == pytest.approx(10, abs=0.3)
 
