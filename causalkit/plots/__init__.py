@@ -10,6 +10,9 @@ What does an intervention do to a node?                     `plot_intervention` 
 How large are these effects?                                `plot_effects`           `effects`
 Where do my functions fail?                                 `plot_failures`          `failures`
 Which nodes are to blame?                                   `plot_root_causes`       `causes`
+What does one mechanism make of its parents?                `plot_mechanism`         `mechanism`
+What did climbing the ladder win?                           `plot_ladder`            `ladder`
+Which edges does the data contradict?                       `plot_falsification`     `falsification`
 Did the predictions for unseen settings come true?          `plot_backtest`          `backtest`
 ==========================================================  =======================  =================
 

@@ -3,6 +3,9 @@ from .causes import plot_root_causes as plot_root_causes
 from .dag import plot_dag as plot_dag
 from .effects import plot_effects as plot_effects
 from .failures import plot_failures as plot_failures
+from .falsification import plot_falsification as plot_falsification
 from .interventions import plot_intervention as plot_intervention
+from .ladder import plot_ladder as plot_ladder
 from .latency import plot_latency as plot_latency
+from .mechanism import plot_mechanism as plot_mechanism
 from .validation import plot_validation as plot_validation

@@ -112,6 +112,7 @@ class _Workshop:
     def __init__(self, fitter: SCMFitter, prepared: Prepared, seed: int, proven: Mapping[str, Regression]) -> None:
         self.fitter, self.prepared, self.seed, self.proven = fitter, prepared, seed, proven
         self.blocks: IntArray = deal_blocks(prepared.groups, len(prepared.table), stream(seed, "blocks"))
+        self.values = {str(node): column.to_numpy() for node, column in prepared.table.items()}
         graph = prepared.graph
         self.modelled = [
             node for node in topological_order(graph) if graph.in_degree(node) and node not in prepared.formulas
@@ -144,7 +145,9 @@ class _Workshop:
             )
         if node in self.proven:
             mechanism = self.proven[node]
-            return mechanism, score_regression(mechanism, HeldOut(judged, learnt, self.fitter.r2_threshold))
+            return mechanism, score_regression(
+                mechanism, HeldOut(judged, learnt, self.fitter.r2_threshold, len(self.modelled))
+            )
         return self._choose(node, learnt, judged, family)
 
     def judge_in_folds(self, node: str, folds: list[BoolArray]) -> NodeScore:
@@ -158,7 +161,7 @@ class _Workshop:
         return pooled(scores, self.fitter.r2_threshold)
 
     def _choose(self, node: str, learnt: Family, judged: Family, family: Family | None) -> tuple[Mechanism, NodeScore]:
-        rows = HeldOut(judged, learnt, self.fitter.r2_threshold)
+        rows = HeldOut(judged, learnt, self.fitter.r2_threshold, len(self.modelled))
         levels = self.prepared.levels.get(node)
         if levels is None:
             form, ladder = choose_regression(learnt)
@@ -173,7 +176,7 @@ class _Workshop:
     def _family(self, node: str) -> tuple[Family, BoolArray]:
         # By name, so that a model does not depend on the order in which edges were added.
         parents = sorted(self.prepared.graph.predecessors(node))
-        columns, target = self.prepared.table[parents].to_numpy(), self.prepared.table[node].to_numpy()
+        columns, target = np.column_stack([self.values[parent] for parent in parents]), self.values[node]
         present = ~(np.isnan(columns).any(axis=1) | np.isnan(target))
         features = Features.of(parents, self.prepared.nominal)
         clustered = self.prepared.groups is not None

@@ -101,12 +101,21 @@ def left_out_errors(design: FloatArray, target: FloatArray, blocks: IntArray | N
         folds = np.unique(blocks % NUM_FOLDS, return_inverse=True)[1]
         coefficients = Moments.of(design, target, folds).left_out()
         return np.asarray(target - np.einsum("rt,rt->r", design, coefficients[folds]))
-    gram = design.T @ design
-    gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram)
-    inverse = np.linalg.inv(gram)
+    inverse = np.linalg.inv(_gram(design))
     shared = design @ inverse
     leverage = np.einsum("rt,rt->r", shared, design)
     return np.asarray((target - shared @ (design.T @ target)) / np.maximum(1 - leverage, _RIDGE))
+
+
+def least_squares(design: FloatArray, target: FloatArray) -> FloatArray:
+    """Return least-squares coefficients, shape (terms,)."""
+    return np.asarray(np.linalg.solve(_gram(design), design.T @ target))
+
+
+def _gram(design: FloatArray) -> FloatArray:
+    gram = design.T @ design
+    gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram)
+    return np.asarray(gram)
 
 
 @dataclass(frozen=True, eq=False)

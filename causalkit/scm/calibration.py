@@ -7,6 +7,7 @@ mechanism these places are uniform and depend on nothing.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from causalkit.scm.regression import Regression
     from causalkit.scm.selection import Family
 
-# Of three tests together; and what is off by less than this is called calibrated all the same: with enough rows any
-# mechanism is off by something.
+# Of all tests of a model together. What is off by less than the following is calibrated all the same: with enough
+# rows any mechanism is off by something.
 _ALPHA = 0.01
+_NUM_TESTS = 3
+_MANY_FLIPS = 9999
+_LEAST_P = 1 / (1 + _MANY_FLIPS)
 _LEAST_DISTANCE = 0.05
 _LEAST_SHARE = 0.05
 # No spread is estimated below this share of the mean one.
@@ -32,7 +36,9 @@ DEPENDENT = "its residuals depend on its parents"
 _GRID = np.linspace(0.05, 0.95, 19)
 
 
-def miscalibration(mechanism: Regression | Classification, family: Family, learnt: Family) -> tuple[bool, str]:
+def miscalibration(
+    mechanism: Regression | Classification, family: Family, learnt: Family, num_nodes: int
+) -> tuple[bool, str]:
     """Return whether a mechanism is off on held-out rows, and how.
 
     Parameters
@@ -42,6 +48,8 @@ def miscalibration(mechanism: Regression | Classification, family: Family, learn
         Held-out rows.
     learnt : Family
         The rows that the mechanism was fitted to, whose residuals are its noise.
+    num_nodes : int
+        How many nodes of the model are judged: its false alarms are kept over all of them together (Bonferroni).
 
     Returns
     -------
@@ -49,21 +57,48 @@ def miscalibration(mechanism: Regression | Classification, family: Family, learn
         Whether the residuals' mean depends on nothing, and what is off in words, empty where nothing is.
     """
     rng = stream(family.random_seed, f"calibration {family.node}")
+    family = family.enough_for_choosing()
     places = _places(mechanism, family, learnt, rng)
-    probe = family.probe()
-    design = mechanism.terms.design(family.columns)
-    wrong = []
-    share, p_value = _dependence(probe, places - places.mean(), design)
-    if p_value <= _ALPHA / 3 and share > _LEAST_SHARE:
-        wrong.append(DEPENDENT)
     squares = (places - 0.5) ** 2
-    share, p_value = _dependence(probe, squares - squares.mean(), np.ones((len(places), 1)))
-    if p_value <= _ALPHA / 3 and share > _LEAST_SHARE:
+    design = mechanism.terms.design(family.columns)
+    alpha = _ALPHA / (_NUM_TESTS * num_nodes)
+    probes = _Probes(family.probe(), rng)
+    wrong = []
+    if probes.dependent(places - places.mean(), design, alpha):
+        wrong.append(DEPENDENT)
+    if probes.dependent(squares - squares.mean(), np.ones((len(places), 1)), alpha):
         wrong.append("how much it scatters depends on its parents in a way it does not know")
-    distance, p_value = _distance(probe, places, len(learnt.target))
-    if p_value <= _ALPHA / 3 and distance > _LEAST_DISTANCE:
+    distance = probes.distance(places, len(learnt.target), alpha)
+    if distance > _LEAST_DISTANCE:
         wrong.append(f"held-out values are not distributed as it says (off by up to {distance:.2f})")
     return DEPENDENT not in wrong, "; ".join(wrong)
+
+
+class _Probes:
+    """A probe, and the same with many more flips for what the first one finds suspicious."""
+
+    def __init__(self, probe: Probe, rng: np.random.Generator) -> None:
+        self._first, self._rng = probe, rng
+
+    @cached_property
+    def _second(self) -> Probe:
+        signs = self._rng.choice([-1.0, 1.0], size=(_MANY_FLIPS, self._first.signs.shape[1]))
+        return self._first._replace(signs=signs)
+
+    def dependent(self, values: FloatArray, design: FloatArray, alpha: float) -> bool:
+        """Return whether functions of the parents explain values beyond `design`, surely and not just barely."""
+        if self._first.p_value(values, design) > _ALPHA:
+            return False
+        if self._second.p_value(values, design) > max(alpha, _LEAST_P):
+            return False
+        return self._first.explained(values, design) > _LEAST_SHARE
+
+    def distance(self, places: FloatArray, reference: int, alpha: float) -> float:
+        """Return the largest distance of the places' distribution from the uniform one; 0 where it may be chance."""
+        if _distance(self._first, places, reference)[1] > _ALPHA:
+            return 0.0
+        distance, p_value = _distance(self._second, places, reference)
+        return distance if p_value <= max(alpha, _LEAST_P) else 0.0
 
 
 def _places(
@@ -99,20 +134,6 @@ class _Spread:
 
     def _powers(self, fitted: FloatArray) -> FloatArray:
         return np.vander((fitted - self._centre) / self._scale, 3)
-
-
-def _dependence(probe: Probe, values: FloatArray, design: FloatArray) -> tuple[float, float]:
-    """Return the share of variance that functions of the parents explain beyond `design`, and its p-value."""
-    functions = np.column_stack([design, probe.functions])
-    p_value = probe.p_value(values, design)
-    if p_value > _ALPHA:
-        return 0.0, p_value
-    shares = []
-    for matrix in (functions, design):
-        solution, _, rank, _ = np.linalg.lstsq(matrix, values, rcond=None)
-        left = np.sum((values - matrix @ solution) ** 2) / max(len(values) - int(rank), 1)
-        shares.append(left)
-    return float(1 - shares[0] / max(shares[1], np.finfo(float).tiny)), p_value
 
 
 def _distance(probe: Probe, places: FloatArray, reference: int) -> tuple[float, float]:

@@ -15,6 +15,9 @@ from tqdm.auto import tqdm
 from causalkit.scm.arrays import FloatArray
 from causalkit.scm.independence import Independence, Outcome
 
+# Seconds before a bar is shown: most graphs are tested by then.
+_BAR_AFTER = 2.0
+
 
 class Claim(NamedTuple):
     """A node is independent of another, given some; of an edge, the graph claims the opposite.
@@ -109,7 +112,8 @@ class ClaimTests:
             wanted.setdefault(given, set()).add(pair)
         # Thousands of small products: threads would spend six times the CPU waiting for one another.
         with threadpool_limits(1, user_api="blas"):
-            for given, pairs in tqdm(wanted.items(), desc="testing", unit="set", disable=not progress):
+            bar = tqdm(wanted.items(), desc="testing", unit="set", delay=_BAR_AFTER, disable=not progress, leave=False)
+            for given, pairs in bar:
                 found = self._independence.test(sorted(pairs), given)
                 self._outcomes.update({(pair, given): outcome for pair, outcome in found.items()})
 

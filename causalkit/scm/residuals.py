@@ -15,7 +15,7 @@ from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.blocks import block_sums
 
 # More rows make no structure visible that would be worth a higher rung, and cost time.
-MAX_ROWS = 20_000
+MAX_ROWS = 10_000
 # p-values go down to 1 / (1 + flips).
 _NUM_FLIPS = 299
 _NUM_WAVES = 3
@@ -31,6 +31,7 @@ class Probe(NamedTuple):
     Attributes
     ----------
     functions : ndarray, shape (rows, functions)
+        Each of mean 0.
     blocks : ndarray of int, shape (rows,)
     signs : ndarray, shape (flips, blocks)
     """
@@ -55,7 +56,8 @@ class Probe(NamedTuple):
             mix = rng.normal(size=(features.shape[1], _NUM_RANDOM)) * 1.5 / np.sqrt(features.shape[1])
             columns.append(np.cos(standard @ mix + rng.uniform(0, 2 * np.pi, _NUM_RANDOM)))
         signs = rng.choice([-1.0, 1.0], size=(_NUM_FLIPS, int(blocks.max()) + 1))
-        return cls(np.hstack(columns), blocks, signs)
+        functions = np.hstack(columns)
+        return cls(functions - functions.mean(axis=0), blocks, signs)
 
     def p_value(self, residuals: FloatArray, design: FloatArray, weights: FloatArray | None = None) -> float:
         """Return how surprising these residuals are if nothing is left to explain.
@@ -72,17 +74,28 @@ class Probe(NamedTuple):
         -------
         float
         """
-        centred = self.functions - self.functions.mean(axis=0)
         weighted = design if weights is None else design * weights[:, None]
         gram = weighted.T @ design
-        fitted = np.linalg.lstsq(gram, weighted.T @ centred, rcond=1e-10)[0]
-        left = centred - design @ fitted
+        fitted = np.linalg.lstsq(gram, weighted.T @ self.functions, rcond=1e-10)[0]
+        left = self.functions - design @ fitted
         eigenvalues, directions = np.linalg.eigh(left.T @ left)
         kept = eigenvalues > _RANK * max(float(eigenvalues[-1]), np.finfo(float).tiny)
         scores = block_sums(left @ (directions[:, kept] / np.sqrt(eigenvalues[kept])) * residuals[:, None], self.blocks)
         observed = float(np.sum(scores.sum(axis=0) ** 2))
-        flipped = np.sum((self.signs @ scores) ** 2, axis=1)
+        # Residuals are smaller than the noise behind them, by the degrees of freedom that the fit took.
+        freedom = len(residuals) / max(len(residuals) - design.shape[1], 1)
+        flipped = freedom * np.sum((self.signs @ scores) ** 2, axis=1)
         return float(1 + np.count_nonzero(flipped >= observed)) / (1 + len(flipped))
+
+    def explained(self, residuals: FloatArray, design: FloatArray) -> float:
+        """Return the share of the residuals' variance that functions of the parents explain, adjusted for chance."""
+        left = [_variance_left(residuals, matrix) for matrix in (design, np.column_stack([design, self.functions]))]
+        return 1 - left[1] / max(left[0], np.finfo(float).tiny)
+
+
+def _variance_left(values: FloatArray, matrix: FloatArray) -> float:
+    solution, _, rank, _ = np.linalg.lstsq(matrix, values, rcond=None)
+    return float(np.sum((values - matrix @ solution) ** 2)) / max(len(values) - int(rank), 1)
 
 
 def _pairs(wave: FloatArray, standard: FloatArray, rng: np.random.Generator) -> list[FloatArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,11 +31,14 @@ class HeldOut:
     ----------
     family, learnt : Family
     threshold : float
+    num_nodes : int
+        How many nodes are judged.
     """
 
     family: Family
     learnt: Family
     threshold: float
+    num_nodes: int
 
 
 def score_regression(mechanism: Regression, rows: HeldOut) -> NodeScore:
@@ -55,7 +59,7 @@ def score_regression(mechanism: Regression, rows: HeldOut) -> NodeScore:
     proven = mechanism.formula is not None
     # What an exact mechanism leaves is rounding, which scatters as it likes.
     exact = constant or proven or 1 - r2 < EXACT
-    unbiased, off = (True, "") if exact else miscalibration(mechanism, family, rows.learnt)
+    unbiased, off = (True, "") if exact else miscalibration(mechanism, family, rows.learnt, rows.num_nodes)
     variance = float(np.var(family.target))
     return NodeScore(
         family.node,
@@ -85,7 +89,7 @@ def score_classification(mechanism: Classification, rows: HeldOut) -> NodeScore:
     losses = -np.log(chances[np.arange(len(target)), target])
     base = -np.log(shares[target])
     sums = block_sums(np.column_stack([losses, base]), np.unique(family.blocks, return_inverse=True)[1])
-    weights = _weights(len(sums), family)
+    weights = _weights(len(sums), family.random_seed)
     skill = float(1 - losses.sum() / base.sum())
     low, high = interval95(1 - (weights @ sums[:, 0]) / (weights @ sums[:, 1]))
     shown = np.eye(mechanism.num_labels)[target]
@@ -93,7 +97,7 @@ def score_classification(mechanism: Classification, rows: HeldOut) -> NodeScore:
     constant = len(np.unique(np.concatenate([target, rows.learnt.target.astype(np.int64)]))) == 1
     # One label in all rows leaves nothing to tell.
     passed = constant or skill >= rows.threshold
-    unbiased, off = (True, "") if constant else miscalibration(mechanism, family, rows.learnt)
+    unbiased, off = (True, "") if constant else miscalibration(mechanism, family, rows.learnt, rows.num_nodes)
     return NodeScore(
         family.node,
         mechanism.rung,
@@ -121,12 +125,14 @@ def _explained(family: Family, error: FloatArray) -> tuple[float, float, float, 
     sums = block_sums(np.column_stack([np.ones_like(error), centred, centred**2, error**2]), codes)
     rounding = max(_ROUNDING * float(np.abs(actual).max()), np.finfo(float).tiny ** 0.5)
     r2 = float(_r2(sums.sum(axis=0), rounding))
-    low, high = interval95(_r2(_weights(len(sums), family) @ sums, rounding))
+    low, high = interval95(_r2(_weights(len(sums), family.random_seed) @ sums, rounding))
     return r2, low, high, bool(np.ptp(actual) <= rounding)
 
 
-def _weights(num_blocks: int, family: Family) -> FloatArray:
-    return resampled_weights(num_blocks, _REPLICATES, stream(family.random_seed, f"score {family.node}"))
+@lru_cache(maxsize=8)
+def _weights(num_blocks: int, random_seed: int) -> FloatArray:
+    # The same for all nodes, of which each has its own interval: drawing them is what would take longest.
+    return resampled_weights(num_blocks, _REPLICATES, stream(random_seed, "score"))
 
 
 def _r2(sums: FloatArray, rounding: float) -> FloatArray:

@@ -8,6 +8,7 @@ that simple mechanisms win ties.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from causalkit.scm.arrays import BoolArray, FloatArray, IntArray
 from causalkit.scm.attempts import Attempt, Ladder
-from causalkit.scm.blocks import block_sums, left_out_errors
+from causalkit.scm.blocks import block_sums, least_squares, left_out_errors
 from causalkit.scm.features import Features
 from causalkit.scm.learners import LEARNERS, left_out_predictions
 from causalkit.scm.regression import Regression
@@ -34,6 +35,10 @@ _ALPHA = 0.05
 _ALPHA_LEARNERS = 0.01
 # What is left of a constant's or an exact formula's spread is rounding.
 _ROUNDING = 1e-9
+# About as many terms' worth of noise a hundred trees fit.
+_LEARNT_NOISE = 40
+# Of R2.
+_LEAST_GAIN = 0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +85,17 @@ class Family:
 
 
 class Candidate(NamedTuple):
-    """A rung with its errors on rows left out, shape (rows,)."""
+    """A rung with its errors on rows left out and its residuals on rows it was fitted to, both of shape (rows,).
+
+    Leaving out blows up the errors of outlying rows, which would look as if they depended on the parents; a learner
+    knows the rows it was fitted to by heart. Each is tested on what it is good for.
+    """
 
     rung: str
     terms: Terms
+    design: FloatArray
     errors: FloatArray
+    residuals: FloatArray
     learner: str = ""
     log: bool = False
 
@@ -102,7 +113,7 @@ def choose_regression(family: Family) -> tuple[Candidate, Ladder]:
         The form that was chosen, and what else was tried.
     """
     rows = family.enough_for_choosing()
-    best, ladder = _climb(rows, rows.target)
+    best, ladder = _climb(rows, rows.target, QUALITIES[family.quality])
     if family.quality == "GOOD" or not _may_be_log(rows, best):
         return best, ladder
     return _prefer_log(rows, best, ladder)
@@ -140,8 +151,7 @@ def stops(p_value: float, next_rung: str) -> bool:
     return p_value > (_ALPHA_LEARNERS if next_rung in LEARNERS else _ALPHA)
 
 
-def _climb(rows: Family, target: FloatArray) -> tuple[Candidate, Ladder]:
-    allowed = QUALITIES[rows.quality]
+def _climb(rows: Family, target: FloatArray, allowed: Sequence[str]) -> tuple[Candidate, Ladder]:
     exact = _ROUNDING * max(float(np.abs(target).max()), np.finfo(float).tiny)
     probe = rows.probe() if rows.quality == "AUTO" else None
     best = _first(rows, target)
@@ -156,14 +166,23 @@ def _climb(rows: Family, target: FloatArray) -> tuple[Candidate, Ladder]:
         error = float(np.sqrt(np.mean(candidate.errors**2)))
         p_value = float("nan")
         if probe is not None and error > exact:
-            p_value = probe.p_value(candidate.errors, candidate.terms.design(rows.columns))
+            p_value = probe.p_value(candidate.residuals, candidate.design)
         attempts.append(Attempt(rung, error, p_value))
         if error <= exact:
             return best, Ladder(best.rung, tuple(attempts), "predicts without any error")
+        if further in LEARNERS and probe is not None and _little(candidate, target, probe):
+            return best, Ladder(best.rung, tuple(attempts), f"{rung} leaves too little for a learner")
         if stops(p_value, further):
             return best, Ladder(best.rung, tuple(attempts), f"{rung} leaves nothing that the parents explain")
     tried = "all rungs tried" if len(attempts) == len(allowed) else "too few rows for further rungs"
     return best, Ladder(best.rung, tuple(attempts), f"{tried} ({rows.quality})")
+
+
+def _little(candidate: Candidate, target: FloatArray, probe: Probe) -> bool:
+    """Return whether what is left to explain is not worth a learner, which is a hundred times as dear."""
+    share = probe.explained(candidate.residuals, candidate.design)
+    gain = share * float(np.mean(candidate.residuals**2)) / max(float(np.var(target)), np.finfo(float).tiny)
+    return share < _LEARNT_NOISE / len(target) or gain < _LEAST_GAIN
 
 
 def _first(rows: Family, target: FloatArray) -> Candidate:
@@ -176,7 +195,8 @@ def _candidate(rung: str, rows: Family, target: FloatArray, best: Candidate) -> 
         # On top of the best rung below: what that explains need not be learnt again, and beyond the rows it goes on.
         features = rows.features.matrix(rows.columns)
         unseen = left_out_predictions(LEARNERS[rung](rows.random_seed), features, best.errors, rows.blocks)
-        return best._replace(rung=rung, errors=best.errors - unseen, learner=rung)
+        left = best.errors - unseen
+        return best._replace(rung=rung, errors=left, residuals=left, learner=rung)
     if rung == "polynomial":
         terms = Terms.quadratic(rows.features, rows.columns)
     else:
@@ -189,8 +209,9 @@ def _has_products(terms: Terms) -> bool:
 
 
 def _of(rung: str, terms: Terms, rows: Family, target: FloatArray) -> Candidate:
-    errors = left_out_errors(terms.design(rows.columns), target, rows.blocks if rows.clustered else None)
-    return Candidate(rung, terms, errors)
+    design = terms.design(rows.columns)
+    errors = left_out_errors(design, target, rows.blocks if rows.clustered else None)
+    return Candidate(rung, terms, design, errors, target - design @ least_squares(design, target))
 
 
 def _may_be_log(rows: Family, best: Candidate) -> bool:
@@ -209,7 +230,7 @@ def _prefer_log(rows: Family, best: Candidate, ladder: Ladder) -> tuple[Candidat
     Likelihoods are compared as Box & Cox (1964) do, on errors of rows left out.
     """
     log_target = np.log(rows.target)
-    logged, log_ladder = _climb(replace(rows, quality="BETTER"), log_target)
+    logged, log_ladder = _climb(rows, log_target, [rung for rung in QUALITIES[rows.quality] if rung not in LEARNERS])
     raw_loss = 0.5 * np.log(np.mean(best.errors**2)) + 0.5 * best.errors**2 / np.mean(best.errors**2)
     log_loss = 0.5 * np.log(np.mean(logged.errors**2)) + 0.5 * logged.errors**2 / np.mean(logged.errors**2) + log_target
     median = np.exp(log_target - logged.errors)
@@ -217,13 +238,13 @@ def _prefer_log(rows: Family, best: Candidate, ladder: Ladder) -> tuple[Candidat
     squares = logged.errors**2
     even = rows.probe().p_value(squares - squares.mean(), np.ones((len(squares), 1))) > _ALPHA_LEARNERS
     if (
-        logged.learner
-        or not even
+        not even
         or not clearly_smaller(log_loss, raw_loss, rows.blocks)
         or clearly_smaller(best.errors**2, (rows.target - mean) ** 2, rows.blocks)
     ):
         return best, ladder
-    named = tuple(attempt._replace(rung=f"log {attempt.rung}") for attempt in log_ladder.attempts)
     chosen = f"log {logged.rung}"
+    p_value = next(attempt.p_value for attempt in log_ladder.attempts if attempt.rung == logged.rung)
+    attempt = Attempt(chosen, float(np.sqrt(np.mean((rows.target - mean) ** 2))), p_value)
     stopped = f"{chosen}: noise is even on the logarithm only, and that is likelier"
-    return logged._replace(rung=chosen, log=True), Ladder(chosen, (*ladder.attempts, *named), stopped)
+    return logged._replace(rung=chosen, log=True), Ladder(chosen, (*ladder.attempts, attempt), stopped)

@@ -183,8 +183,8 @@ class ValidationReport(Finding):
     def ladder(self) -> pd.DataFrame:
         """Return one row per node and rung that was tried: its error on rows left out, and why the ladder stopped.
 
-        ``error`` is the root mean squared error in the node's unit (on its logarithm where the rung says so), of labels
-        the log-loss; ``p_value`` belongs to the test whether the residuals still depend on the parents.
+        ``error`` is the root mean squared error in the node's unit, of labels the log-loss; ``p_value`` belongs to the
+        test whether the residuals still depend on the parents.
         """
         rows = [
             [

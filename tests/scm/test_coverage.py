@@ -32,6 +32,7 @@ def hits(request: pytest.FixtureRequest, proof: bool) -> Mapping[str, list[float
     for seed in range(200 if proof else 14):
         rng = np.random.default_rng(seed)
         scm = SCMFitter(groups="question", on_failure="return", random_seed=seed).fit(service.graph, service.table(rng))
+        scm = scm.trust()
         effect = scm.effect("depth", "total_ms")
         found["effect"].append(_holds(effect.interval[0], service.effect_of_depth, effect.interval[1]))
         mean = scm.intervene({"depth": SET_DEPTH}, 1).of("total_ms")
@@ -68,7 +69,7 @@ def test_the_error_of_a_mean_is_not_counted_twice(proof: bool) -> None:
         y = 2 * x + y_noise
         table = pd.DataFrame({"X": x, "Y": y, "Z": 3 * y + 5 * z_noise})
         scm = SCMFitter(on_failure="return", random_seed=seed).fit(graph, table)
-        mean = scm.intervene({"X": 1.0}, 1).of("Z")
+        mean = scm.trust().intervene({"X": 1.0}, 1).of("Z")
         means.append(mean["mean"])
         widths.append(mean["high"] - mean["low"])
     ratio = np.mean(widths) / (2 * 1.96 * np.std(means))

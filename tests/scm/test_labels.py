@@ -72,7 +72,7 @@ def test_the_interval_of_a_shares_mean_holds_the_truth(proof: bool) -> None:
     held = []
     for seed in range(num_seeds):
         scm = FITTER.fit(nx.DiGraph([("depth", "route")]), _service(seed, 1000))
-        mean = scm.intervene({"depth": 3}, 1).of("route=c")
+        mean = scm.trust().intervene({"depth": 3}, 1).of("route=c")
         truth = np.exp(2) / (1 + np.exp(-1) + np.exp(2))
         held.append(mean["low"] <= truth <= mean["high"])
     print(np.mean(held))

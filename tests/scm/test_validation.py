@@ -37,7 +37,7 @@ def test_honest_noise_is_calibrated(kind: str, proof: bool) -> None:
     fitter = SCMFitter(quality="GOOD", groups=groups, on_failure="return", random_seed=0)
     alarms = [bool(fitter.fit(PAIR, _pair(seed, kind)).report.uncalibrated_nodes) for seed in range(num_seeds)]
     print(kind, np.mean(alarms))
-    assert np.mean(alarms) <= most(0.02, num_seeds)
+    assert np.mean(alarms) <= (0.025 if proof else most(0.02, num_seeds))
 
 
 def test_noise_that_depends_on_a_parent_is_not_calibrated() -> None:
