@@ -80,7 +80,8 @@ class FitError(CausalkitError):
 class ValidationError(FitError):
     """Mechanisms failed on held-out rows.
 
-    Carries ``r2_scores``, ``mean_r2``, ``threshold``, ``failed_nodes`` and the fitted model as ``scm``.
+    Carries ``r2_scores``, ``mean_r2``, ``threshold``, ``failed_nodes``, the fitted model as ``scm``, and from a fit the
+    ``advice``: what was tried, and what the residuals look like.
     """
 
 

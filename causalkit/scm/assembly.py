@@ -20,13 +20,14 @@ from causalkit.scm.classification import Classification
 from causalkit.scm.exact import declarable
 from causalkit.scm.features import Features
 from causalkit.scm.labelling import choose_classification, fit_classification
-from causalkit.scm.model import FittedSCM, Mechanism
+from causalkit.scm.model import FittedSCM
 from causalkit.scm.preparing import Prepared
 from causalkit.scm.propagate import combine
 from causalkit.scm.regression import Regression
 from causalkit.scm.scoring import HeldOut, score_classification, score_regression
 from causalkit.scm.selection import Family, choose_regression, fit_regression
 from causalkit.scm.splitting import deal_folds, split_rows
+from causalkit.scm.state import Mechanism
 from causalkit.scm.static import Source, confirm, infer_all, static_mechanism
 from causalkit.scm.validation import NodeScore, ValidationReport, pooled
 from causalkit.streams import stream

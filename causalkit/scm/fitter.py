@@ -243,6 +243,7 @@ class SCMFitter:
             mean_r2=report.mean_r2,
             threshold=report.threshold,
             failed_nodes=report.failed_nodes,
+            advice=report.advice,
             scm=scm,
         )
 

@@ -1,79 +1,33 @@
-"""The fitted structural causal model and the questions that can be put to it."""
+"""The fitted structural causal model and the questions that can be put to it, each answered in a module of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from causalkit.errors import CausalkitError
-from causalkit.graphs import topological_order
-from causalkit.scm.arrays import BoolArray, FloatArray, IntArray
-from causalkit.scm.blocks import resampled_weights
-from causalkit.scm.classification import Classification
 from causalkit.scm.interventions import Intervention
-from causalkit.scm.regression import Regression
+from causalkit.scm.state import FittedState
 from causalkit.scm.validation import ValidationReport
-from causalkit.streams import stream
-from causalkit.tables import Levels
 
 if TYPE_CHECKING:
-    import networkx as nx
-
     from causalkit.scm.backtest import Backtest
     from causalkit.scm.causes import RootCauses
     from causalkit.scm.counterfactuals import Counterfactual
     from causalkit.scm.effects import EffectResult
-    from causalkit.scm.fitter import SCMFitter
     from causalkit.scm.questions import InterventionResult
 
 
-Mechanism = Regression | Classification
-
-# Refits behind every interval: a 95 % percentile interval needs some hundreds (Efron & Tibshirani 1993, ch. 14).
-NUM_REPLICATES = 400
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class FittedSCM:
+class FittedSCM(FittedState):
     """A causal graph with one mechanism or formula per node, fitted to a trace table.
 
-    Made by `SCMFitter.fit`; nothing of it changes afterwards.
-
-    Attributes
-    ----------
-    graph : networkx.DiGraph
-        A copy of the caller's.
-    mechanisms : dict of str to Mechanism
-        The fitted nodes; roots have none (they are the recorded rows themselves).
-    derived : dict of str to str
-        Nodes that are formulas of their parents (``sum`` or ``max``): accounting, never fitted.
-    report : ValidationReport
-        How each mechanism did on held-out rows.
-    table : pandas.DataFrame
-        The trace table the model was fitted to, labels as their places among `levels`, missing values drawn from the
-        model.
-    blocks : ndarray of int, shape (rows,)
-        Rows that are resampled together.
-    groups : str or None
-        The column that named the clusters.
-    caveats : tuple of str
-        What was left out before the fit.
-    random_seed : int
-        Where every later draw begins unless told otherwise.
-    levels : dict of str to tuple
-        The labels of nodes that hold labels.
-    observed : dict of str to ndarray of bool, shape (rows,)
-        Of nodes with missing values: which rows have one.
-    settings : SCMFitter
-        How it was fitted.
-    trusted : bool
-        Whether questions are answered, with a caveat, where a mechanism is not calibrated; see `trust`.
+    Made by `SCMFitter.fit`; nothing of it changes afterwards. What it consists of stands in `FittedState`.
 
     Examples
     --------
@@ -94,20 +48,6 @@ class FittedSCM:
     8
     """
 
-    graph: nx.DiGraph[str]
-    mechanisms: dict[str, Mechanism]
-    derived: dict[str, str]
-    report: ValidationReport
-    table: pd.DataFrame
-    blocks: IntArray
-    groups: str | None
-    caveats: tuple[str, ...]
-    random_seed: int
-    levels: Levels = field(default_factory=dict)
-    observed: dict[str, BoolArray] = field(default_factory=dict)
-    settings: SCMFitter | None = None
-    trusted: bool = False
-
     def sample(self, n: int = 1000, *, random_seed: int | None = None) -> pd.DataFrame:
         """Draw rows from the model as it is.
 
@@ -120,8 +60,8 @@ class FittedSCM:
         Returns
         -------
         pandas.DataFrame
-            `n` rows, one column per node. Roots are drawn jointly, row by row, so that what is correlated stays so;
-            each mechanism's noise is drawn from its residuals on rows of like fitted value.
+            One column per node. Roots are drawn jointly, row by row, so that what is correlated stays so; each
+            mechanism's noise is drawn from its residuals on rows of like fitted value.
         """
         from causalkit.scm.questions import draw
 
@@ -335,20 +275,10 @@ class FittedSCM:
         return cross_validate(self, traces, k, self._seed(random_seed))
 
     def divergence(self, traces: pd.DataFrame, *, random_seed: int | None = None) -> float:
-        """Return an estimate of the Kullback-Leibler divergence of recorded rows from the model's own, in nats.
+        """Return the Kullback-Leibler divergence of recorded rows from the model's own, in nats; near 0 is good.
 
-        Near 0 (it may be slightly below): rows that the model draws are like recorded ones, all nodes together.
-
-        Parameters
-        ----------
-        traces : pandas.DataFrame
-            Rows that the model was not fitted to: it draws the roots of those that it was.
-        random_seed : int, optional
-            Default: the model's own.
-
-        Notes
-        -----
-        The nearest-neighbour estimator of Wang, Kulkarni & Verdu (2009), on standardised columns.
+        The nearest-neighbour estimator of Wang, Kulkarni & Verdu (2009) on all standardised columns together; it may be
+        slightly below 0. `traces` are rows that the model was not fitted to: it draws the roots of those that it was.
         """
         from causalkit.scm.validating import divergence
 
@@ -359,10 +289,6 @@ class FittedSCM:
         from causalkit.scm.validating import invertible
 
         return invertible(self)
-
-    def trust(self) -> FittedSCM:
-        """Return the same model, which answers, with a caveat, where a mechanism is not calibrated."""
-        return replace(self, trusted=True)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file, whole or not at all.
@@ -404,37 +330,6 @@ class FittedSCM:
         return load(path)
 
     @cached_property
-    def order(self) -> list[str]:
-        """Nodes, parents before children, in an order that does not depend on how the graph was written."""
-        return topological_order(self.graph)
-
-    @cached_property
-    def replicate_weights(self) -> FloatArray:
-        """How often each block counts in each bootstrap replicate, shape (replicates, blocks)."""
-        return resampled_weights(int(self.blocks.max()) + 1, NUM_REPLICATES, stream(self.random_seed, "replicates"))
-
-    @cached_property
-    def fits(self) -> dict[str, FloatArray]:
-        """Every mechanism's coefficients, fitted and then refitted in each replicate, shape (terms, 1 + replicates)."""
-        return {
-            node: np.hstack([mechanism.coefficients[:, None], self._refit(mechanism)])
-            for node, mechanism in self.mechanisms.items()
-        }
-
-    @cached_property
-    def root_families(self) -> dict[str, Any]:
-        """Roots that are drawn from a distribution of `scipy.stats`, fitted to their recorded values."""
-        names = {
-            node: self.graph.nodes[node].get("distribution") for node in self.graph if not self.graph.in_degree(node)
-        }
-        if not any(names.values()):
-            return {}
-        from scipy import stats
-
-        families = {node: getattr(stats, name) for node, name in names.items() if name}
-        return {node: family(*family.fit(self.table[node].to_numpy())) for node, family in families.items()}
-
-    @cached_property
     def dowhy(self) -> Any:
         """The same model as a ``dowhy.gcm.InvertibleStructuralCausalModel``: what DoWhy offers works on it."""
         try:
@@ -452,27 +347,3 @@ class FittedSCM:
         from causalkit.scm.readable import as_dict
 
         return as_dict(self)
-
-    def role(self, node: str) -> str:
-        """Return ``knob`` for a node that was set at random by design; otherwise the role its graph gives it, or ''."""
-        return str(self.graph.nodes[node].get("role", ""))
-
-    def __repr__(self) -> str:
-        state = "passed" if self.report.passed else f"failed on {', '.join(self.report.failed_nodes)}"
-        return f"<FittedSCM: {len(self.graph)} nodes, {len(self.table)} rows, validation {state}>"
-
-    def _seed(self, random_seed: int | None) -> int:
-        return self.random_seed if random_seed is None else random_seed
-
-    def rows_of(self, node: str) -> BoolArray:
-        """Return which rows a mechanism was fitted to: those with a value of the node and of all its parents."""
-        rows = np.ones(len(self.table), dtype=bool)
-        for name in (node, *self.mechanisms[node].parents):
-            rows &= self.observed.get(name, True)
-        return rows
-
-    def _refit(self, mechanism: Mechanism) -> FloatArray:
-        rows = self.rows_of(mechanism.node)
-        columns, target = self.table[list(mechanism.parents)].to_numpy(), self.table[mechanism.node].to_numpy()
-        fitted = mechanism if rows.all() else mechanism.at(rows)
-        return fitted.refit(columns[rows], target[rows], self.blocks[rows], self.replicate_weights)

@@ -13,8 +13,8 @@ from causalkit.scm.attempts import Attempt, Ladder
 from causalkit.scm.classification import Classification
 from causalkit.scm.features import Features
 from causalkit.scm.formulas import FormulaOfParents
-from causalkit.scm.model import Mechanism
 from causalkit.scm.regression import Regression
+from causalkit.scm.state import Mechanism
 from causalkit.scm.storage_arrays import array_bytes, read_array
 from causalkit.scm.storage_learners import learner_bytes, read_learner
 from causalkit.scm.storage_values import read_value, write_value

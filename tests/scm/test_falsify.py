@@ -247,7 +247,8 @@ def test_a_cycle_and_a_missing_column_are_refused() -> None:
         ask(nx.DiGraph([("W", "X")]), linear_chain())
 
 
-def test_a_bar_shows_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_shows_on_demand(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("causalkit.scm.markov._BAR_AFTER", 0.0)
     ask(CHAIN, linear_chain(), progress=True)
     assert "testing" in capsys.readouterr().err
 

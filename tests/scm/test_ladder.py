@@ -48,6 +48,19 @@ def test_the_rung_that_made_the_data_is_found(form: str, proof: bool) -> None:
     assert np.mean(found) >= (0.95 if proof else fewest(0.95, num_seeds))
 
 
+def test_linear_coefficients_are_within_their_intervals(proof: bool) -> None:
+    num_seeds = 200 if proof else 20
+    held = []
+    for seed in range(num_seeds):
+        table = _table(lambda a, b: 1.5 * a + 2.5 * b, seed)
+        scm = SCMFitter(random_seed=seed, progress=False).fit(FAMILY, table).trust()
+        for parent, truth in (("a", 1.5), ("b", 2.5)):
+            low, high = scm.effect(parent, "y").interval
+            held.append(low <= truth <= high)
+    print(np.mean(held))
+    assert (0.92 <= np.mean(held) <= 0.98) if proof else np.mean(held) >= fewest(0.95, num_seeds)
+
+
 @pytest.mark.parametrize("clustered", [False, True], ids=["independent rows", "clusters"])
 @pytest.mark.parametrize("uneven", [False, True], ids=["even noise", "uneven noise"])
 def test_the_residual_test_errs_at_its_rate(clustered: bool, uneven: bool, proof: bool) -> None:
