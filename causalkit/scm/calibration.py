@@ -15,7 +15,7 @@ import numpy as np
 from causalkit.scm.arrays import FloatArray
 from causalkit.scm.blocks import block_sums
 from causalkit.scm.classification import Classification
-from causalkit.scm.residuals import Probe
+from causalkit.scm.residuals import Probe, flips
 from causalkit.streams import stream
 
 if TYPE_CHECKING:
@@ -62,14 +62,14 @@ def miscalibration(
     squares = (places - 0.5) ** 2
     design = mechanism.terms.design(family.columns)
     alpha = _ALPHA / (_NUM_TESTS * num_nodes)
-    probes = _Probes(family.probe(), rng)
+    probes = _Probes(family.probe())
     wrong = []
     if probes.dependent(places - places.mean(), design, alpha):
         wrong.append(DEPENDENT)
     if probes.dependent(squares - squares.mean(), np.ones((len(places), 1)), alpha):
         wrong.append("how much it scatters depends on its parents in a way it does not know")
     distance = probes.distance(places, len(learnt.target), alpha)
-    if distance > _LEAST_DISTANCE:
+    if distance > 0:
         wrong.append(f"held-out values are not distributed as it says (off by up to {distance:.2f})")
     return DEPENDENT not in wrong, "; ".join(wrong)
 
@@ -77,25 +77,25 @@ def miscalibration(
 class _Probes:
     """A probe, and the same with many more flips for what the first one finds suspicious."""
 
-    def __init__(self, probe: Probe, rng: np.random.Generator) -> None:
-        self._first, self._rng = probe, rng
+    def __init__(self, probe: Probe) -> None:
+        self._first = probe
 
     @cached_property
     def _second(self) -> Probe:
-        signs = self._rng.choice([-1.0, 1.0], size=(_MANY_FLIPS, self._first.signs.shape[1]))
-        return self._first._replace(signs=signs)
+        return self._first._replace(signs=flips(_MANY_FLIPS, self._first.signs.shape[1]))
 
     def dependent(self, values: FloatArray, design: FloatArray, alpha: float) -> bool:
         """Return whether functions of the parents explain values beyond `design`, surely and not just barely."""
         if self._first.p_value(values, design) > _ALPHA:
             return False
-        if self._second.p_value(values, design) > max(alpha, _LEAST_P):
+        if self._first.explained(values, design) <= _LEAST_SHARE:
             return False
-        return self._first.explained(values, design) > _LEAST_SHARE
+        return self._second.p_value(values, design) <= max(alpha, _LEAST_P)
 
     def distance(self, places: FloatArray, reference: int, alpha: float) -> float:
         """Return the largest distance of the places' distribution from the uniform one; 0 where it may be chance."""
-        if _distance(self._first, places, reference)[1] > _ALPHA:
+        distance, p_value = _distance(self._first, places, reference)
+        if p_value > _ALPHA or distance <= _LEAST_DISTANCE:
             return 0.0
         distance, p_value = _distance(self._second, places, reference)
         return distance if p_value <= max(alpha, _LEAST_P) else 0.0

@@ -8,13 +8,12 @@ import numpy as np
 
 from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.attempts import Attempt, Ladder
-from causalkit.scm.classification import Classification, fit_logistic
+from causalkit.scm.classification import Classification, fit_logistic, left_out_chances
 from causalkit.scm.learners import left_out_predictions
 from causalkit.scm.selection import QUALITIES, Family, clearly_smaller, stops
 from causalkit.scm.terms import Terms
 
 _RUNGS = ("linear", "polynomial", "spline", "boosting")
-_NUM_FOLDS = 5
 _NUM_KNOTS = 6
 # Terms a label: a logistic fit needs more rows a term than a line does (Peduzzi et al. 1996).
 _ROWS_PER_TERM = 10
@@ -94,16 +93,7 @@ def _try(rung: str, rows: Family, num_labels: int, best: Choice | None) -> Choic
     terms = _terms(rung, rows, best)
     if best is not None and len(target) < _ROWS_PER_TERM * len(terms) * (num_labels - 1):
         return None
-    design = terms.design(rows.columns)
-    chances = np.empty((len(target), num_labels))
-    folds = rows.blocks % _NUM_FOLDS
-    for fold in np.unique(folds):
-        out = folds == fold
-        coefficients = fit_logistic(design[~out], target[~out], num_labels)
-        logits = np.column_stack([np.zeros(out.sum()), design[out] @ coefficients.reshape(num_labels - 1, -1).T])
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        chances[out] = powers / powers.sum(axis=1, keepdims=True)
-    return _judged(rung, terms, chances, target)
+    return _judged(rung, terms, left_out_chances(terms.design(rows.columns), target, num_labels, rows.blocks), target)
 
 
 def _terms(rung: str, rows: Family, best: Choice | None) -> Terms:

@@ -7,12 +7,14 @@ statistics: Kline & Santos 2012), so that neither unequal variances nor runs of 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.blocks import block_sums
+from causalkit.streams import stream
 
 # More rows make no structure visible that would be worth a higher rung, and cost time.
 MAX_ROWS = 10_000
@@ -55,7 +57,7 @@ class Probe(NamedTuple):
         if features.shape[1] > 1:
             mix = rng.normal(size=(features.shape[1], _NUM_RANDOM)) * 1.5 / np.sqrt(features.shape[1])
             columns.append(np.cos(standard @ mix + rng.uniform(0, 2 * np.pi, _NUM_RANDOM)))
-        signs = rng.choice([-1.0, 1.0], size=(_NUM_FLIPS, int(blocks.max()) + 1))
+        signs = flips(_NUM_FLIPS, int(blocks.max()) + 1)
         functions = np.hstack(columns)
         return cls(functions - functions.mean(axis=0), blocks, signs)
 
@@ -93,8 +95,14 @@ class Probe(NamedTuple):
         return 1 - left[1] / max(left[0], np.finfo(float).tiny)
 
 
+@lru_cache(maxsize=8)
+def flips(num_flips: int, num_blocks: int) -> FloatArray:
+    """Return random signs, shape (flips, blocks): the same for every test, each of which has its own data."""
+    return stream(0, "flips").choice([-1.0, 1.0], size=(num_flips, num_blocks))
+
+
 def _variance_left(values: FloatArray, matrix: FloatArray) -> float:
-    solution, _, rank, _ = np.linalg.lstsq(matrix, values, rcond=None)
+    solution, _, rank, _ = np.linalg.lstsq(matrix.T @ matrix, matrix.T @ values, rcond=_RANK**2)
     return float(np.sum((values - matrix @ solution) ** 2)) / max(len(values) - int(rank), 1)
 
 

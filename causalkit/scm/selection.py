@@ -29,7 +29,9 @@ RUNGS = ("linear", "polynomial", "spline", "fine spline", *LEARNERS)
 QUALITIES = {"GOOD": RUNGS[:2], "BETTER": RUNGS[:5], "BEST": RUNGS, "AUTO": RUNGS}
 # A rung is tried only with this many rows a term: below, its left-out error is mostly noise.
 _ROWS_PER_TERM = 5
-_NUM_KNOTS = {"spline": 8, "fine spline": 20}
+_NUM_KNOTS = 8
+# One knot for so many rows, within limits.
+_ROWS_PER_KNOT, _FINE_KNOTS = 40, (20, 50)
 # Residuals less surprising than this are taken for noise; learners cost a hundred times more and ask for more.
 _ALPHA = 0.05
 _ALPHA_LEARNERS = 0.01
@@ -197,15 +199,26 @@ def _candidate(rung: str, rows: Family, target: FloatArray, best: Candidate) -> 
         unseen = left_out_predictions(LEARNERS[rung](rows.random_seed), features, best.errors, rows.blocks)
         left = best.errors - unseen
         return best._replace(rung=rung, errors=left, residuals=left, learner=rung)
+    found = [_of(rung, terms, rows, target) for terms in _forms(rung, rows, best) if _affordable(terms, target)]
+    return min(found, key=lambda candidate: float(np.mean(candidate.errors**2)), default=None)
+
+
+def _forms(rung: str, rows: Family, best: Candidate) -> list[Terms]:
+    """Return the forms of a rung: splines with and without the powers that have proven useful below."""
     if rung == "polynomial":
-        terms = Terms.quadratic(rows.features, rows.columns)
-    else:
-        terms = Terms.spline(rows.features, rows.columns, _NUM_KNOTS[rung], products=_has_products(best.terms))
-    return _of(rung, terms, rows, target) if len(target) >= _ROWS_PER_TERM * len(terms) else None
+        return [Terms.quadratic(rows.features, rows.columns)]
+    fine = int(np.clip(len(rows.target) // _ROWS_PER_KNOT, *_FINE_KNOTS))
+    num_knots = _NUM_KNOTS if rung == "spline" else fine
+    kinds = (False, True) if _has_powers(best.terms) else (False,)
+    return [Terms.spline(rows.features, rows.columns, num_knots, products=kind) for kind in kinds]
 
 
-def _has_products(terms: Terms) -> bool:
-    return any(len(set(term)) > 1 for term in terms.factors)
+def _affordable(terms: Terms, target: FloatArray) -> bool:
+    return len(target) >= _ROWS_PER_TERM * len(terms)
+
+
+def _has_powers(terms: Terms) -> bool:
+    return any(len(term) > 1 for term in terms.factors)
 
 
 def _of(rung: str, terms: Terms, rows: Family, target: FloatArray) -> Candidate:

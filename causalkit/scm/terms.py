@@ -64,16 +64,18 @@ class Terms:
 
     @classmethod
     def spline(cls, features: Features, columns: FloatArray, num_knots: int, *, products: bool) -> Terms:
-        """Intercept, a natural cubic spline of each feature that has values enough, on request each product of two."""
+        """Splines: a natural cubic one of each feature that has values enough; with `products` on top of `quadratic`.
+
+        A spline goes on straight beyond the rows, where a square that is there goes on as a square.
+        """
         matrix = features.matrix(columns)
-        base = cls._of(features, matrix, [(), *_singles(matrix)])
+        base = cls.quadratic(features, columns) if products else cls.linear(features, columns)
         standard = (matrix - base.centre) / base.scale
         placed = ((index, _place_knots(standard[:, index], num_knots)) for index in _fine(matrix))
         knots = tuple((index, places) for index, places in placed if len(places) >= _FEWEST_VALUES - 1)
         num_functions = sum(len(places) - 2 for _, places in knots)
         functions = [(matrix.shape[1] + number,) for number in range(num_functions)]
-        factors = (*base.factors, *(_products(features) if products else ()), *functions)
-        return cls(features, factors, base.centre, base.scale, knots)
+        return cls(features, (*base.factors, *functions), base.centre, base.scale, knots)
 
     @classmethod
     def _of(cls, features: Features, matrix: FloatArray, factors: list[tuple[int, ...]]) -> Terms:
