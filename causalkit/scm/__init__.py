@@ -8,6 +8,7 @@ What warns that it does not?                                `ValidationWarning` 
 What can I ask a fitted model?                              `FittedSCM`          `model`
 How well does each mechanism do on unseen rows?             `ValidationReport`   `validation`
 What would these very rows have been?                       `Counterfactual`     `counterfactuals`
+What warns that a fit could not be kept in a cache?         `CacheWarning`       `cache`
 Does the data contradict my graph?                          `falsify`            `falsify`
 What exactly does it contradict?                            `Falsification`      `falsify`
 How do I fit where dowhy is not installed?                  `DoWhyClient`        `client`

