@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from causalkit.errors import InsufficientDataError
+from causalkit.errors import FitError, InsufficientDataError
 from causalkit.graphs import topological_order
 from causalkit.scm.arrays import BoolArray, IntArray
 from causalkit.scm.blocks import deal_blocks
@@ -163,8 +163,9 @@ class _Workshop:
 
     def _choose(self, node: str, learnt: Family, judged: Family, family: Family | None) -> tuple[Mechanism, NodeScore]:
         rows = HeldOut(judged, learnt, self.fitter.r2_threshold, len(self.modelled))
-        levels = self.prepared.levels.get(node)
-        if levels is None:
+        levels = self.prepared.levels.get(node, ())
+        # One label leaves nothing to tell: its place is a constant number.
+        if len(levels) < 2:
             form, ladder = choose_regression(learnt)
             regression = fit_regression(learnt, form, ladder)
             score = score_regression(regression, rows)
@@ -196,6 +197,12 @@ def _proven(prepared: Prepared, function_code: Mapping[str, Source] | Source | N
     """Return the mechanisms that source proves, each confirmed by the table."""
     if function_code is None:
         return {}
+    unknown = (
+        [node for node in function_code if node not in prepared.graph] if isinstance(function_code, Mapping) else []
+    )
+    if unknown:
+        known = ", ".join(prepared.graph)
+        raise FitError(f"function_code names {unknown[0]!r}, which is no node; known are {known}", column=unknown[0])
     found: dict[str, Regression] = {}
     for node, claim in infer_all(prepared.graph, function_code).items():
         parents = sorted(prepared.graph.predecessors(node))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from causalkit.errors import FitError
 from causalkit.scm.caveats import caveats_of, refuse_uncalibrated
 from causalkit.scm.finding import Finding
 from causalkit.scm.interventions import Intervention, check_interventions, describe, encode
@@ -75,6 +76,8 @@ def counterfactual(scm: FittedSCM, observed: pd.DataFrame, interventions: Mappin
     """Answer `FittedSCM.counterfactual`: abduction, action, prediction (Pearl 2009, *Causality*, sec. 7.1)."""
     actions = check_interventions(interventions, scm.graph, scm.levels)
     rows = check_table(observed, scm.graph, levels=scm.levels)
+    if rows.empty:
+        raise FitError("there are no observed rows; the table is empty")
     refuse_uncalibrated(scm, set(scm.mechanisms))
     noise = abduct(scm, rows, [node for node in scm.graph if node not in scm.derived])
     values = propagate(scm, noise, encode(actions, scm.levels))

@@ -6,6 +6,7 @@ import secrets
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,7 +66,7 @@ class SCMFitter:
     random_seed : int, optional
         Default: fresh; kept in the model.
     n_jobs : int, optional
-        Threads that fit nodes side by side; the result is the same for any number. Default: one.
+        Threads that fit nodes side by side (-1: one a core); the result is the same for any number. Default: one.
     cache : path, optional
         A folder in which fits are kept and found again by graph, data, settings and versions. Needs `random_seed`.
     progress : bool, default True
@@ -103,6 +104,11 @@ class SCMFitter:
         _one_of("split", self.split, ("auto", "random", "group", "time"))
         _one_of("missing", self.missing, ("error", "drop", "model"))
         _one_of("on_failure", self.on_failure, ("raise", "warn", "return"))
+        _whole("min_samples", self.min_samples, least=0)
+        if self.n_jobs is not None and self.n_jobs != -1:
+            _whole("n_jobs", self.n_jobs, least=1)
+        if not (isinstance(self.r2_threshold, Real) and self.r2_threshold <= 1):
+            raise FitError(f"r2_threshold is {self.r2_threshold!r}; it is a number of at most 1")
         if not 0 < self.test_size < 1:
             raise FitError(f"test_size is {self.test_size}; it is a share between 0 and 1")
         if self.split == "group" and self.groups is None:
@@ -246,6 +252,11 @@ class SCMFitter:
             advice=report.advice,
             scm=scm,
         )
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, Integral) or value < least:
+        raise FitError(f"{name} is {value!r}; it is a whole number of at least {least}")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -140,10 +140,9 @@ def _name(action: Intervention) -> str:
 
 
 def _check_label(node: str, action: Any, labels: tuple[Any, ...]) -> None:
-    if action not in labels:
-        raise GraphError(
-            f"{node!r} cannot be set to {action!r}; its labels are {', '.join(map(repr, labels))}", node=node
-        )
+    if callable(action) or action not in labels:
+        told = _name(action) if callable(action) else repr(action)
+        raise GraphError(f"{node!r} cannot be set to {told}; its labels are {', '.join(map(repr, labels))}", node=node)
 
 
 def _check_node(node: str, graph: nx.DiGraph[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from causalkit.collect.failures import BiasedSampleWarning, find_bias
 from causalkit.errors import FitError, GraphError
@@ -89,6 +90,7 @@ def prepare(
     for node in levels:
         if getattr(traces[node].dtype, "ordered", False):
             graph.nodes[node]["ordered"] = True
+    _check_distributions(graph, levels)
     notes = [*traces.attrs.get("caveats", ()), *_ignored(graph, traces, groups)]
     if missing == "drop":
         table, dropped = _drop(table)
@@ -154,6 +156,19 @@ def _mark_knobs(graph: nx.DiGraph[str], traces: pd.DataFrame) -> None:
     for node in getattr(traces, "attrs", {}).get("knobs", ()):
         if node in graph:
             graph.nodes[node].setdefault("role", "knob")
+
+
+def _check_distributions(graph: nx.DiGraph[str], levels: Levels) -> None:
+    for node, name in graph.nodes(data="distribution"):
+        if not name:
+            continue
+        if graph.in_degree(node) or node in levels:
+            raise GraphError(f"{node!r} has parents or labels; only a root of numbers has a distribution", node=node)
+        if not isinstance(getattr(stats, str(name), None), stats.rv_continuous):
+            raise GraphError(
+                f"the distribution {name!r} of {node!r} is none of scipy.stats' continuous ones, such as 'lognorm'",
+                node=node,
+            )
 
 
 def _formulas(graph: nx.DiGraph[str], derived: Mapping[str, str]) -> dict[str, str]:

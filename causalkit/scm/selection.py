@@ -143,6 +143,8 @@ def fit_regression(family: Family, chosen: Candidate, ladder: Ladder) -> Regress
 def clearly_smaller(losses: FloatArray, than: FloatArray, blocks: IntArray) -> bool:
     """Return whether the mean of `losses` is smaller by more than the standard error of the difference."""
     gain = than - losses
+    # Squares of squares of large numbers would overflow.
+    gain = gain / max(float(np.abs(gain).max()), np.finfo(float).tiny)
     standard_error = np.sqrt(np.sum(block_sums(gain - gain.mean(), blocks) ** 2)) / len(gain)
     return bool(gain.mean() > standard_error)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo, is_zipfile
 
-from causalkit.errors import ModelFormatError
+from causalkit.errors import CausalkitError, ModelFormatError
 from causalkit.scm.model import FittedSCM
 from causalkit.scm.storage_document import read_model, write_model
 
@@ -65,6 +65,8 @@ def save(scm: FittedSCM, path: str | Path) -> None:
     model = json.dumps({"kind": _KIND, "schema": SCHEMA, **document, "members": hashes}).encode()
     # Through a link, so that the link stays one.
     target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise CausalkitError(f"{path} is a folder; name a file in it, such as model.scm", path=path)
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         with draft.open("xb") as stream:

@@ -27,8 +27,6 @@ _ROUNDING = 1e-8
 
 def cross_validate(scm: FittedSCM, traces: pd.DataFrame, k: int, random_seed: int) -> ValidationReport:
     """Answer `FittedSCM.cross_validate`."""
-    if not 2 <= k <= len(traces) // 2:
-        raise FitError(f"k is {k}; {len(traces)} rows can be dealt into 2 to {len(traces) // 2} folds")
     if scm.settings is None:
         raise FitError("this model does not know how it was fitted; fit it with SCMFitter")
     graph = scm.graph.copy()
@@ -36,6 +34,9 @@ def cross_validate(scm: FittedSCM, traces: pd.DataFrame, k: int, random_seed: in
         [node for node in graph if node.endswith(MISSING_SUFFIX) and graph.nodes[node].get("role") == "missing"]
     )
     prepared = prepare(graph, traces, scm.derived, scm.groups, scm.settings.missing)
+    most = len(prepared.table) // 2
+    if not 2 <= k <= most:
+        raise FitError(f"k is {k}; {len(prepared.table)} rows can be dealt into 2 to {most} folds")
     return assembly.cross_validate(replace(scm.settings, random_seed=random_seed), prepared, k, random_seed)
 
 

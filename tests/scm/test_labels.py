@@ -9,6 +9,7 @@ import pytest
 
 from causalkit.errors import FitError, GraphError
 from causalkit.scm.fitter import SCMFitter
+from causalkit.scm.interventions import Shift
 from tests.truth import fewest
 
 SERVICE = nx.DiGraph(
@@ -126,6 +127,19 @@ def test_ordered_categories_enter_as_one_number() -> None:
 def test_a_label_that_never_changes_is_a_constant() -> None:
     report = FITTER.fit(SERVICE, _service().assign(ok=True)).report
     assert next(score.verdict for score in report.scores if score.node == "ok") == "constant"
+
+
+def test_a_column_of_one_label_is_a_constant_and_keeps_its_label() -> None:
+    scm = FITTER.fit(SERVICE, _service().assign(route="only"))
+    assert next(score.verdict for score in scm.report.scores if score.node == "route") == "constant"
+    assert set(scm.sample(20)["route"]) == {"only"}
+
+
+def test_labels_cannot_be_shifted_or_put_through_a_function() -> None:
+    scm = FITTER.fit(SERVICE, _service())
+    for action in (Shift(1), max):
+        with pytest.raises(GraphError, match="its labels are 'deep', 'fast', 'off'"):
+            scm.intervene({"mode": action})
 
 
 def test_labels_told_without_error_are_fitted_all_the_same() -> None:

@@ -61,6 +61,12 @@ def test_what_source_does_not_prove_is_fitted() -> None:
         SCMFitter(random_seed=0).fit_static(LINE, {"y": loop})
 
 
+def test_source_of_what_is_no_node_is_named() -> None:
+    table = truth.two_columns(0.1).rename(columns=str.lower)
+    with pytest.raises(FitError, match="function_code names 'z', which is no node; known are x, y"):
+        SCMFitter(random_seed=0).fit(LINE, table, {"z": "def z(x): return x"})
+
+
 def test_a_fit_needs_something_to_fit_to() -> None:
     with pytest.raises(FitError, match="give traces, function_code or both"):
         SCMFitter().fit(LINE)

@@ -169,3 +169,9 @@ def test_a_folder_that_is_not_there_is_an_os_error(linear: FittedSCM, tmp_path: 
         save(linear, tmp_path / "absent" / "model.scm")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "model.scm")
+
+
+def test_a_folder_is_no_file_to_write_to(linear: FittedSCM, tmp_path: Path) -> None:
+    with pytest.raises(CausalkitError, match="is a folder; name a file in it"):
+        save(linear, tmp_path)
+    assert list(tmp_path.iterdir()) == []

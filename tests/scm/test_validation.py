@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
 
-from causalkit.errors import FitError, ValidationError
+from causalkit.errors import FitError, GraphError, ValidationError
 from causalkit.scm.fitter import SCMFitter
 from tests import truth
 from tests.truth import ROWS_A_CLUSTER, fewest, most
@@ -169,6 +171,28 @@ def test_divergence_is_small_for_the_true_model_and_large_for_another() -> None:
     assert scm.divergence(_pair(1, "even", 2000)) == pytest.approx(0, abs=0.15)
     assert scm.divergence(_pair(1, "even", 2000).assign(y=lambda rows: rows["y"] + 5)) > 0.5
     assert scm.invertible()
+
+
+@pytest.mark.parametrize(("node", "name"), [("X", "nope"), ("X", "binom"), ("Y", "norm")])
+def test_a_distribution_that_is_none_is_named(node: str, name: str) -> None:
+    graph = nx.DiGraph([("X", "Y")])
+    graph.nodes[node]["distribution"] = name
+    with pytest.raises(GraphError, match="distribution") as caught:
+        SCMFitter(random_seed=0).fit(graph, truth.linear_chain())
+    assert caught.value.node == node
+
+
+@pytest.mark.parametrize("setting", [{"r2_threshold": "high"}, {"r2_threshold": 2}, {"n_jobs": 0}, {"min_samples": -1}])
+def test_a_setting_that_makes_no_sense_is_named(setting: dict[str, Any]) -> None:
+    name, value = next(iter(setting.items()))
+    with pytest.raises(FitError, match=f"{name} is {value!r}"):
+        SCMFitter(**setting)
+
+
+def test_no_rows_have_no_counterfactual() -> None:
+    scm = SCMFitter(random_seed=0).fit(nx.DiGraph([("X", "Y")]), truth.linear_chain())
+    with pytest.raises(FitError, match="no observed rows"):
+        scm.counterfactual(truth.linear_chain().head(0), {"X": 1})
 
 
 def test_a_root_can_be_drawn_from_a_distribution() -> None:
