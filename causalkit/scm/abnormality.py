@@ -15,7 +15,7 @@ from causalkit.scm.noise import abduct
 from causalkit.streams import stream
 
 if TYPE_CHECKING:
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 # Resolves adjusted p-values below .01 for up to 40 nodes.
 _NULL_BATCHES = 4000
@@ -37,7 +37,7 @@ class Batch:
     noise: dict[str, FloatArray]
 
     @classmethod
-    def of(cls, scm: FittedSCM, rows: pd.DataFrame, clusters: IntArray, nodes: list[str]) -> Batch:
+    def of(cls, scm: FittedState, rows: pd.DataFrame, clusters: IntArray, nodes: list[str]) -> Batch:
         """Recover the noise of these nodes."""
         return cls(rows, clusters, abduct(scm, rows, nodes))
 

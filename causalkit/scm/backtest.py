@@ -20,7 +20,7 @@ from causalkit.tables import check_table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 # Two-sided 95 % of the normal distribution.
 _Z95 = 1.959964
@@ -71,7 +71,7 @@ class Backtest(Finding):
 
 
 def backtest(
-    scm: FittedSCM, recorded: pd.DataFrame, by: Sequence[str], outcome: str, min_rows: int, random_seed: int
+    scm: FittedState, recorded: pd.DataFrame, by: Sequence[str], outcome: str, min_rows: int, random_seed: int
 ) -> Backtest:
     """Answer `FittedSCM.backtest`; settings of too few rows, or of one group only, are left out."""
     by = [by] if isinstance(by, str) else list(by)
@@ -102,7 +102,7 @@ def _setting(by: Sequence[str], key: Any) -> dict[str, float]:
 
 
 def _compare(
-    scm: FittedSCM,
+    scm: FittedState,
     setting: dict[str, float],
     values: pd.Series[Any],
     groups: pd.Series[Any],

@@ -32,7 +32,7 @@ from causalkit.wording import interval, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 
 # Contributions below this share of the target's size are rounding: what an exact mechanism leaves unexplained.
@@ -94,7 +94,7 @@ class RootCauses(Finding):
 
 
 def root_causes(
-    scm: FittedSCM, abnormal: pd.DataFrame, target: str, normal: pd.DataFrame | None, alpha: float, random_seed: int
+    scm: FittedState, abnormal: pd.DataFrame, target: str, normal: pd.DataFrame | None, alpha: float, random_seed: int
 ) -> RootCauses:
     """Answer `FittedSCM.root_causes`: first who is unusual, then by how much each of them moved the target."""
     if not 0 < alpha < 1:
@@ -111,7 +111,7 @@ def root_causes(
     return RootCauses(target, difference, len(odd.rows), _ranked(frame, difference, rounding), caveats)
 
 
-def _batch(scm: FittedSCM, table: pd.DataFrame, target: str, kind: str, random_seed: int) -> Batch:
+def _batch(scm: FittedState, table: pd.DataFrame, target: str, kind: str, random_seed: int) -> Batch:
     upstream = _upstream(scm, target)
     rows = check_table(table, scm.graph.subgraph({*nx.ancestors(scm.graph, target), target}), levels=scm.levels)
     if rows.empty:
@@ -120,11 +120,11 @@ def _batch(scm: FittedSCM, table: pd.DataFrame, target: str, kind: str, random_s
     return Batch.of(scm, rows, clusters, upstream)
 
 
-def _usual(scm: FittedSCM, target: str) -> Batch:
+def _usual(scm: FittedState, target: str) -> Batch:
     return Batch.of(scm, scm.table, scm.blocks, _upstream(scm, target))
 
 
-def _upstream(scm: FittedSCM, target: str) -> list[str]:
+def _upstream(scm: FittedState, target: str) -> list[str]:
     if target not in scm.graph:
         raise GraphError(f"{target!r} is no node of the model; known are {', '.join(scm.graph)}", node=target)
     above = nx.ancestors(scm.graph, target) | {target}
@@ -144,7 +144,7 @@ def _ranked(frame: pd.DataFrame, difference: float, rounding: float) -> pd.DataF
     return told.iloc[worst_first].reset_index(drop=True)
 
 
-def _caveats(scm: FittedSCM, suspects: list[str], target: str) -> list[str]:
+def _caveats(scm: FittedState, suspects: list[str], target: str) -> list[str]:
     unset = [node for node in suspects if node not in scm.mechanisms and scm.role(node) != "knob"]
     found = [
         f"{node} was not set at random: an unmeasured common cause of it and {target} could explain this"

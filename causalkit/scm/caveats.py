@@ -13,13 +13,13 @@ from causalkit.scm.interventions import Intervention
 from causalkit.scm.validation import NodeScore
 
 if TYPE_CHECKING:
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 # Cluster bootstraps with fewer clusters than this are too narrow (Cameron, Gelbach & Miller 2008, section I).
 _FEW_BLOCKS = 30
 
 
-def caveats_of(scm: FittedSCM, interventions: Mapping[str, Intervention], outcome: str) -> list[str]:
+def caveats_of(scm: FittedState, interventions: Mapping[str, Intervention], outcome: str) -> list[str]:
     """Return the caveats of an answer about `outcome` under `interventions`.
 
     Returns
@@ -40,7 +40,7 @@ def caveats_of(scm: FittedSCM, interventions: Mapping[str, Intervention], outcom
     return found + data_caveats(scm)
 
 
-def refuse_biased(scm: FittedSCM, interventions: Mapping[str, Intervention], outcomes: list[str]) -> None:
+def refuse_biased(scm: FittedState, interventions: Mapping[str, Intervention], outcomes: list[str]) -> None:
     """Refuse means that go through a mechanism whose residuals depend on its parents, unless the model is trusted.
 
     Raises
@@ -52,7 +52,7 @@ def refuse_biased(scm: FittedSCM, interventions: Mapping[str, Intervention], out
     _refuse(scm, [score for score in _off(scm, way) if not score.unbiased])
 
 
-def refuse_uncalibrated(scm: FittedSCM, nodes: set[str]) -> None:
+def refuse_uncalibrated(scm: FittedState, nodes: set[str]) -> None:
     """Refuse what rests on the noise of these nodes if one is not calibrated, unless the model is trusted.
 
     Raises
@@ -63,7 +63,7 @@ def refuse_uncalibrated(scm: FittedSCM, nodes: set[str]) -> None:
     _refuse(scm, _off(scm, nodes))
 
 
-def _refuse(scm: FittedSCM, wrong: list[NodeScore]) -> None:
+def _refuse(scm: FittedState, wrong: list[NodeScore]) -> None:
     if scm.trusted or not wrong:
         return
     told = "; ".join(f"{score.node}: {score.miscalibration}" for score in wrong)
@@ -78,11 +78,11 @@ def _refuse(scm: FittedSCM, wrong: list[NodeScore]) -> None:
     )
 
 
-def _off(scm: FittedSCM, nodes: set[str]) -> list[NodeScore]:
+def _off(scm: FittedState, nodes: set[str]) -> list[NodeScore]:
     return [score for score in scm.report.scores if score.node in nodes and not score.calibrated]
 
 
-def data_caveats(scm: FittedSCM) -> list[str]:
+def data_caveats(scm: FittedState) -> list[str]:
     """Return the caveats that hold for any answer of this model."""
     num_blocks = int(scm.blocks.max()) + 1
     few = (
@@ -91,7 +91,7 @@ def data_caveats(scm: FittedSCM) -> list[str]:
     return [*few, *scm.caveats]
 
 
-def ungrouped(scm: FittedSCM, rows: pd.DataFrame) -> list[str]:
+def ungrouped(scm: FittedState, rows: pd.DataFrame) -> list[str]:
     """Return the caveat that rows whose groups are not known were taken as independent, where that is so."""
     if scm.groups is None or scm.groups in rows:
         return []
@@ -102,16 +102,16 @@ def _observational(node: str, outcome: str) -> str:
     return f"{node} was not set at random: an unmeasured common cause of it and {outcome} could explain this"
 
 
-def _outside(scm: FittedSCM, node: str, action: Intervention) -> bool:
+def _outside(scm: FittedState, node: str, action: Intervention) -> bool:
     seen = scm.table[node]
     return not callable(action) and node not in scm.levels and not seen.min() <= action <= seen.max()
 
 
-def _extrapolated(scm: FittedSCM, node: str, action: Intervention) -> str:
+def _extrapolated(scm: FittedState, node: str, action: Intervention) -> str:
     seen = scm.table[node]
     return f"{node} = {action:g} was never recorded (seen: {seen.min():g} to {seen.max():g}): this is extrapolation"
 
 
-def _on_the_way(scm: FittedSCM, interventions: Mapping[str, Intervention], outcome: str) -> set[str]:
+def _on_the_way(scm: FittedState, interventions: Mapping[str, Intervention], outcome: str) -> set[str]:
     below = {node for treated in interventions for node in nx.descendants(scm.graph, treated)}
     return below & (nx.ancestors(scm.graph, outcome) | {outcome})

@@ -18,7 +18,7 @@ from causalkit.tables import check_table, decode
 from causalkit.wording import number
 
 if TYPE_CHECKING:
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,7 +72,9 @@ class Counterfactual(Finding):
         return self.frame.copy()
 
 
-def counterfactual(scm: FittedSCM, observed: pd.DataFrame, interventions: Mapping[str, Intervention]) -> Counterfactual:
+def counterfactual(
+    scm: FittedState, observed: pd.DataFrame, interventions: Mapping[str, Intervention]
+) -> Counterfactual:
     """Answer `FittedSCM.counterfactual`: abduction, action, prediction (Pearl 2009, *Causality*, sec. 7.1)."""
     actions = check_interventions(interventions, scm.graph, scm.levels)
     rows = check_table(observed, scm.graph, levels=scm.levels)

@@ -20,7 +20,7 @@ from causalkit.wording import interval, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +78,7 @@ class EffectResult(Finding):
 
 
 def effect(
-    scm: FittedSCM,
+    scm: FittedState,
     treatment: str,
     outcome: str,
     contrast: float,
@@ -102,7 +102,7 @@ def effect(
     )
 
 
-def _node_of(scm: FittedSCM, outcome: str) -> str:
+def _node_of(scm: FittedState, outcome: str) -> str:
     """Return the node that an outcome is about: itself, or that of which it is a label (``mode=fast``)."""
     node, _, label = outcome.rpartition("=")
     if node in scm.levels and label in map(str, scm.levels[node]):
@@ -123,7 +123,7 @@ def _shown(value: Intervention) -> str:
 
 
 def _arms(
-    scm: FittedSCM, treatment: str, contrast: float, values: Sequence[float] | None
+    scm: FittedState, treatment: str, contrast: float, values: Sequence[float] | None
 ) -> tuple[Mapping[str, Intervention], Mapping[str, Intervention]]:
     check_interventions({treatment: Shift(contrast)}, scm.graph)
     labels = scm.levels.get(treatment)

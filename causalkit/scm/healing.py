@@ -15,14 +15,14 @@ from causalkit.scm.propagate import propagate
 from causalkit.streams import stream
 
 if TYPE_CHECKING:
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 # Rows on which "had this node behaved as normal" is worked out: enough that donors' sampling error cannot be seen.
 _DONOR_ROWS = 600
 
 
 def contributions(
-    scm: FittedSCM, abnormal: Batch, usual: Batch, suspects: list[str], target: str, random_seed: int
+    scm: FittedState, abnormal: Batch, usual: Batch, suspects: list[str], target: str, random_seed: int
 ) -> dict[str, FloatArray]:
     """Return how far each suspect moved the target's mean in the abnormal rows.
 
@@ -57,7 +57,7 @@ def contributions(
     return found
 
 
-def _mean_errors(scm: FittedSCM, usual: Batch, node: str, random_seed: int) -> FloatArray:
+def _mean_errors(scm: FittedState, usual: Batch, node: str, random_seed: int) -> FloatArray:
     """Return by how much the mean of the normal rows is off where no refit says so: 0, then in each replicate."""
     drawn = scm.replicate_weights
     if usual.rows is not scm.table:
@@ -67,7 +67,7 @@ def _mean_errors(scm: FittedSCM, usual: Batch, node: str, random_seed: int) -> F
     return np.concatenate([[0.0], means - usual.noise[node].mean()])
 
 
-def _row_weights(scm: FittedSCM, clusters: IntArray, repeats: int, random_seed: int) -> FloatArray:
+def _row_weights(scm: FittedState, clusters: IntArray, repeats: int, random_seed: int) -> FloatArray:
     num_replicates = len(scm.replicate_weights)
     drawn = resampled_weights(int(clusters.max()) + 1, num_replicates, stream(random_seed, "abnormal"))
     weights = np.vstack([np.ones(len(clusters)), drawn[:, clusters]])

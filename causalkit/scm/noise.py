@@ -12,7 +12,7 @@ from causalkit.scm.arrays import FloatArray
 from causalkit.streams import stream
 
 if TYPE_CHECKING:
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 
 Noise = FloatArray | Callable[[FloatArray], FloatArray]
@@ -22,7 +22,7 @@ _REACH = (10, 100)
 
 
 def abduct(
-    scm: FittedSCM,
+    scm: FittedState,
     rows: pd.DataFrame,
     nodes: Iterable[str],
     coefficients: Mapping[str, FloatArray] | None = None,
@@ -55,7 +55,7 @@ def abduct(
     return noise
 
 
-def drawn_noise(scm: FittedSCM, node: str, num_draws: int, rng: np.random.Generator) -> Noise:
+def drawn_noise(scm: FittedState, node: str, num_draws: int, rng: np.random.Generator) -> Noise:
     """Return noise for draws of a modelled node."""
     mechanism, rows = scm.mechanisms[node], scm.rows_of(node)
     columns = scm.table[list(mechanism.parents)].to_numpy()

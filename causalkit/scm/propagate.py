@@ -12,13 +12,13 @@ from causalkit.scm.interventions import Intervention, apply
 from causalkit.scm.noise import Noise
 
 if TYPE_CHECKING:
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 Values = dict[str, FloatArray]
 
 
 def propagate(
-    scm: FittedSCM,
+    scm: FittedState,
     noise: Mapping[str, Noise],
     interventions: Mapping[str, Intervention] | None = None,
     coefficients: Mapping[str, FloatArray] | None = None,
@@ -62,7 +62,7 @@ def combine(formula: str, parts: list[FloatArray]) -> FloatArray:
 
 
 def _value(
-    scm: FittedSCM,
+    scm: FittedState,
     node: str,
     values: Values,
     noise: Mapping[str, Noise],

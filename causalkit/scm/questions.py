@@ -30,7 +30,7 @@ from causalkit.wording import interval, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from causalkit.scm.model import FittedSCM
+    from causalkit.scm.state import FittedState
 
 
 # Rows that stand for the population in means over all replicates; more change nothing that can be seen.
@@ -104,7 +104,7 @@ class InterventionResult(Finding):
 
 
 def intervene(
-    scm: FittedSCM, interventions: Mapping[str, Intervention], num_samples: int, random_seed: int
+    scm: FittedState, interventions: Mapping[str, Intervention], num_samples: int, random_seed: int
 ) -> InterventionResult:
     """Answer `FittedSCM.intervene`: means and their intervals from the recorded rows, distributions from draws."""
     actions = check_interventions(interventions, scm.graph, scm.levels)
@@ -122,12 +122,14 @@ def intervene(
     )
 
 
-def draw(scm: FittedSCM, num_samples: int, interventions: Mapping[str, Intervention], random_seed: int) -> pd.DataFrame:
+def draw(
+    scm: FittedState, num_samples: int, interventions: Mapping[str, Intervention], random_seed: int
+) -> pd.DataFrame:
     """Draw runs from the model under interventions; one seed gives the same runs under any of them."""
     return as_recorded(scm, draw_values(scm, num_samples, interventions, random_seed))
 
 
-def as_recorded(scm: FittedSCM, values: pd.DataFrame) -> pd.DataFrame:
+def as_recorded(scm: FittedState, values: pd.DataFrame) -> pd.DataFrame:
     """Return rows as they would be recorded: labels for their places, and nothing where a value is missing."""
     shown = decode(values, scm.levels)
     for node in scm.observed:
@@ -136,7 +138,7 @@ def as_recorded(scm: FittedSCM, values: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_values(
-    scm: FittedSCM, num_samples: int, interventions: Mapping[str, Intervention], random_seed: int
+    scm: FittedState, num_samples: int, interventions: Mapping[str, Intervention], random_seed: int
 ) -> pd.DataFrame:
     """Draw runs as floats, labels as their places, every node with a value."""
     if not isinstance(num_samples, Integral) or num_samples < 1:
@@ -153,7 +155,7 @@ def draw_values(
 
 
 def mean_replicates(
-    scm: FittedSCM, arms: list[Mapping[str, Intervention]], random_seed: int
+    scm: FittedState, arms: list[Mapping[str, Intervention]], random_seed: int
 ) -> list[dict[str, FloatArray]]:
     """Return every node's mean under each arm, by the fitted model first and then by each refit.
 
@@ -188,7 +190,7 @@ def mean_replicates(
     ]
 
 
-def _shown(scm: FittedSCM, values: Values) -> Values:
+def _shown(scm: FittedState, values: Values) -> Values:
     """Return the values with one column of 0 and 1 a label in place of a node of more than two labels."""
     shown: Values = {}
     for node, column in values.items():
@@ -200,7 +202,7 @@ def _shown(scm: FittedSCM, values: Values) -> Values:
     return shown
 
 
-def _noise(scm: FittedSCM, rows: IntArray, make: Callable[[str], Noise]) -> dict[str, Noise]:
+def _noise(scm: FittedState, rows: IntArray, make: Callable[[str], Noise]) -> dict[str, Noise]:
     noise: dict[str, Noise] = {}
     for node in scm.graph:
         if node in scm.mechanisms:
