@@ -11,45 +11,67 @@ import numpy as np
 import pandas as pd
 
 from causalkit.scm.arrays import FloatArray, IntArray
+from causalkit.scm.classification import Classification
 from causalkit.scm.noise import abduct
+from causalkit.scm.regression import Regression
+from causalkit.scm.tails import two_sided
 from causalkit.streams import stream
 
 if TYPE_CHECKING:
     from causalkit.scm.state import FittedState
 
-# Resolves adjusted p-values below .01 for up to 40 nodes.
 _NULL_BATCHES = 4000
+# Relative to the node's size: rounding of a mechanism without noise.
+_ROUNDING = 1e-9
+# The chance that what never varied varies now, before any row was seen: most constants are so by design.
+_LOOSE_CONSTANTS = 0.05
+_FEW_ROWS = 1000
+_SHAPE_UNKNOWN = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows, the cluster of each, and the noise behind them.
+    """Rows, the cluster of each, and how unusual each node's own behaviour in them is.
 
     Attributes
     ----------
     rows : pandas.DataFrame
     clusters : ndarray of int, shape (rows,)
     noise : dict of str to ndarray, each of shape (rows, 1)
+    oddness : dict of str to ndarray, each of shape (rows,)
+        Of a number its noise; of a label how surprising it is, ``-log p`` with p the probability of one as rare.
+    blur : dict of str to ndarray, each of shape (rows,)
+        By how much noise is wider for missing values; infinite where nothing is known.
     """
 
     rows: pd.DataFrame
     clusters: IntArray
     noise: dict[str, FloatArray]
+    oddness: dict[str, FloatArray]
+    blur: dict[str, FloatArray]
 
     @classmethod
-    def of(cls, scm: FittedState, rows: pd.DataFrame, clusters: IntArray, nodes: list[str]) -> Batch:
+    def of(
+        cls,
+        scm: FittedState,
+        rows: pd.DataFrame,
+        clusters: IntArray,
+        nodes: list[str],
+        blur: Mapping[str, FloatArray] | None = None,
+    ) -> Batch:
         """Recover the noise of these nodes."""
-        return cls(rows, clusters, abduct(scm, rows, nodes))
+        noise = abduct(scm, rows, nodes)
+        oddness = {node: _oddness(scm, node, rows, noise[node]) for node in nodes}
+        return cls(rows, clusters, noise, oddness, dict(blur or {}))
 
 
-def adjusted_p_values(abnormal: Batch, usual: Batch, alpha: float, random_seed: int) -> dict[str, float]:
-    """Return for each node how likely chance alone moves its mean noise this far, adjusted over all nodes.
+def adjusted_p_values(scm: FittedState, odd: Batch, usual: Batch, random_seed: int) -> dict[str, float]:
+    """Return for each node how likely chance alone moves its own behaviour this far, adjusted over all nodes.
 
     Parameters
     ----------
-    abnormal, usual : Batch
-    alpha : float
-        The share of wholly normal batches in which some node may fall below it.
+    scm : FittedState
+    odd, usual : Batch
     random_seed : int
 
     Returns
@@ -57,66 +79,118 @@ def adjusted_p_values(abnormal: Batch, usual: Batch, alpha: float, random_seed: 
     dict of str to float
         Adjusted by Holm's method (1979, *A simple sequentially rejective multiple test procedure*).
     """
-    # Holm multiplies by the number of nodes: with fewer draws the smallest p-value there can be would not pass alpha.
-    enough = max(_NULL_BATCHES, math.ceil(2 * len(abnormal.noise) / alpha))
-    return _holm(
-        {node: _p_value(abnormal, usual, node, enough, stream(random_seed, f"null {node}")) for node in abnormal.noise}
-    )
+    return _holm({node: p_value(scm, odd, usual, node, stream(random_seed, f"null {node}")) for node in odd.noise})
 
 
-def _p_value(abnormal: Batch, usual: Batch, node: str, enough: int, rng: np.random.Generator) -> float:
-    observed = abs(abnormal.noise[node].mean() - usual.noise[node].mean()) * (1 - 1e-12)
-    sizes = np.bincount(abnormal.clusters)
-    for num_batches in (_NULL_BATCHES, enough):
-        null = null_means(usual.noise[node], usual.clusters, sizes, num_batches, rng)
-        further = int(np.sum(np.abs(null) >= observed))
-        if further or num_batches >= enough:
-            break
-    # The observed batch counts as one draw of its own: never p = 0 (Davison & Hinkley 1997, eq. 4.11).
-    return (1 + further) / (1 + len(null))
+def p_value(scm: FittedState, odd: Batch, usual: Batch, node: str, rng: np.random.Generator) -> float:
+    """Return how likely chance alone moves a node's mean oddness this far, one node by itself.
+
+    The distance is measured against batches of normal rows of the same make-up, widened by what missing values and the
+    model itself leave open: far from the recorded parents a mechanism is known badly, and its noise with it.
+    """
+    known = np.isfinite(odd.blur.get(node, np.ones(len(odd.rows))))
+    if not known.any():
+        return 1.0
+    wider = odd.blur[node][known] if node in odd.blur else np.ones(len(odd.rows))
+    normal = usual.oddness[node]
+    centre = float(normal.mean())
+    off = odd.oddness[node][known] - centre
+    if float(np.ptp(normal)) <= _ROUNDING * _size(usual.rows[node]):
+        moved = np.abs(off).max() > _ROUNDING * _size(usual.rows[node])
+        return _LOOSE_CONSTANTS / (1 + int(usual.clusters.max()) + 1) if moved else 1.0
+    sizes = np.bincount(odd.clusters[known])
+    null = null_means(normal - centre, usual.clusters, sizes[sizes > 0], rng)
+    open_ = _left_open(scm, odd, usual, node, known)
+    spread = float(null.std())
+    return two_sided(float(np.mean(off / wider)) / math.hypot(1.0, open_ / spread if spread > 0 else 0.0), null)
 
 
-def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    adjusted: dict[str, float] = {}
-    largest = 0.0
-    for position, (node, p_value) in enumerate(sorted(p_values.items(), key=lambda item: (item[1], item[0]))):
-        largest = max(largest, min(1.0, p_value * (len(p_values) - position)))
-        adjusted[node] = largest
-    return adjusted
-
-
-def null_means(
-    usual: FloatArray, blocks: IntArray, sizes: IntArray, num_batches: int, rng: np.random.Generator
-) -> FloatArray:
-    """Return by how much the mean of a batch of normal rows differs from the mean of all normal rows, by chance.
+def null_means(usual: FloatArray, blocks: IntArray, sizes: IntArray, rng: np.random.Generator) -> FloatArray:
+    """Return the means of batches of normal rows.
 
     Parameters
     ----------
-    usual : ndarray, shape (rows, 1)
-        Noise of the normal rows.
+    usual : ndarray, shape (rows,)
+        Values of the normal rows.
     blocks : ndarray of int, shape (rows,)
         Cluster of each normal row.
     sizes : ndarray of int
         Rows in each cluster of the batch: each is drawn from one random cluster of the normal rows.
-    num_batches : int
     rng : numpy.random.Generator
 
     Returns
     -------
     ndarray, shape (batches,)
-        With the error of the normal rows' own mean in it, which matters where the batch is not small.
+        For a batch of a single row the normal rows themselves.
     """
-    ordered = usual[np.argsort(blocks, kind="stable"), 0]
+    if sizes.sum() == 1:
+        return usual
+    ordered = usual[np.argsort(blocks, kind="stable")]
     counts = np.bincount(blocks)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    chosen = rng.integers(len(counts), size=(num_batches, len(sizes)))
-    totals = np.zeros(num_batches)
+    chosen = rng.integers(len(counts), size=(_NULL_BATCHES, len(sizes)))
+    totals = np.zeros(_NULL_BATCHES)
     for size in np.unique(sizes):
         mine = chosen[:, sizes == size]
         for _ in range(size):
             picked = starts[mine] + (rng.random(mine.shape) * counts[mine]).astype(np.int64)
             totals += ordered[picked].sum(axis=1)
-    batch = totals / sizes.sum()
-    cluster_totals = np.add.reduceat(ordered - ordered.mean(), starts)
-    own_error = np.sqrt(np.sum(cluster_totals**2)) / len(ordered)
-    return np.asarray(batch - ordered.mean() + own_error * rng.standard_normal(num_batches))
+    return np.asarray(totals / sizes.sum())
+
+
+def _left_open(scm: FittedState, odd: Batch, usual: Batch, node: str, known: FloatArray) -> float:
+    """Return the standard error of the batch's mean that comes from the model and from the normal rows' own mean."""
+    ordered = usual.oddness[node] - usual.oddness[node].mean()
+    own = float(np.sqrt(np.sum(np.bincount(usual.clusters, ordered) ** 2)) / len(ordered))
+    mechanism = scm.mechanisms.get(node)
+    if not isinstance(mechanism, Regression):
+        return own
+    rows = odd.rows.loc[:, [node, *mechanism.parents]].iloc[np.flatnonzero(known)]
+    refits = float(abduct(scm, rows, [node], scm.fits)[node].mean(axis=0)[1:].std())
+    open_ = math.hypot(refits, _beyond(scm, mechanism, rows))
+    # The refits' spread holds the error of the mean of the rows that they were fitted to.
+    return open_ if usual.rows is scm.table else math.hypot(open_, own)
+
+
+def _beyond(scm: FittedState, mechanism: Regression, rows: pd.DataFrame) -> float:
+    """Return half of what a curve adds to the mean beyond the recorded parents, where nobody knows its shape."""
+    if mechanism.linear:
+        return 0.0
+    parents = list(mechanism.parents)
+    seen = scm.table[parents]
+    inside = rows[parents].clip(seen.min(), seen.max(), axis=1)
+    there, edge = (mechanism.fitted(list(part.to_numpy().T[:, :, None])) for part in (rows[parents], inside))
+    return _SHAPE_UNKNOWN * abs(float((there - edge).mean()))
+
+
+def _oddness(scm: FittedState, node: str, rows: pd.DataFrame, noise: FloatArray) -> FloatArray:
+    """Return a number's noise; of a label, minus the logarithm of the probability of one as rare."""
+    mechanism = scm.mechanisms.get(node)
+    if node not in scm.levels or (mechanism is not None and not isinstance(mechanism, Classification)):
+        return noise[:, 0]
+    places = rows[node].to_numpy().astype(np.int64)
+    if mechanism is None:
+        counts = np.bincount(scm.table[node].astype(np.int64), minlength=len(scm.levels[node])) + 0.5
+        chances = np.repeat((counts / counts.sum())[:, None], len(rows), axis=1)
+    else:
+        columns = [rows[[parent]].to_numpy() for parent in mechanism.parents]
+        # Averaged over refits, a label that the model is not sure about is less of a surprise.
+        refits = scm.fits[node] if len(rows) <= _FEW_ROWS else None
+        chances = mechanism.probabilities(columns, refits).mean(axis=2)
+    own = np.take_along_axis(chances, places[None], axis=0)[0]
+    rarer = np.where(chances < own, chances, 0).sum(axis=0)
+    within = stream(scm.random_seed, f"oddness {node}").random(len(rows))
+    return np.asarray(-np.log(rarer + within * np.where(chances == own, chances, 0).sum(axis=0)))
+
+
+def _size(values: pd.Series[float]) -> float:
+    return max(float(values.abs().max()), np.finfo(float).tiny)
+
+
+def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    adjusted: dict[str, float] = {}
+    largest = 0.0
+    for position, (node, value) in enumerate(sorted(p_values.items(), key=lambda item: (item[1], item[0]))):
+        largest = max(largest, min(1.0, value * (len(p_values) - position)))
+        adjusted[node] = largest
+    return adjusted

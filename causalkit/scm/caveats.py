@@ -9,7 +9,7 @@ import networkx as nx
 import pandas as pd
 
 from causalkit.errors import ValidationError
-from causalkit.scm.interventions import Intervention
+from causalkit.scm.interventions import Intervention, apply, describe
 from causalkit.scm.validation import NodeScore
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Cluster bootstraps with fewer clusters than this are too narrow (Cameron, Gelbach & Miller 2008, section I).
 _FEW_BLOCKS = 30
+# An action that takes a smaller share of the runs out of the recorded range is carried by the others.
+_RARE = 0.01
 
 
 def caveats_of(scm: FittedState, interventions: Mapping[str, Intervention], outcome: str) -> list[str]:
@@ -63,6 +65,27 @@ def refuse_uncalibrated(scm: FittedState, nodes: set[str]) -> None:
     _refuse(scm, _off(scm, nodes))
 
 
+def refuse_nodes(scm: FittedState, nodes: list[str]) -> None:
+    """Refuse to judge what these nodes did on their own if residuals of one depend on its parents anyway.
+
+    Raises
+    ------
+    ValidationError
+        With the mechanisms in ``.failed_nodes`` and the model in ``.scm``.
+    """
+    _refuse(scm, [score for score in _off(scm, set(nodes)) if not score.unbiased])
+
+
+def biased_on_the_way(scm: FittedState, causes: list[str], outcome: str) -> list[str]:
+    """Return the caveats about mechanisms between causes and outcome whose residuals depend on their parents."""
+    way = _on_the_way(scm, dict.fromkeys(causes, 0.0), outcome)
+    return [
+        f"{score.node} lies on the way and is not calibrated: {score.miscalibration}"
+        for score in _off(scm, way)
+        if not score.unbiased
+    ]
+
+
 def _refuse(scm: FittedState, wrong: list[NodeScore]) -> None:
     if scm.trusted or not wrong:
         return
@@ -103,13 +126,22 @@ def _observational(node: str, outcome: str) -> str:
 
 
 def _outside(scm: FittedState, node: str, action: Intervention) -> bool:
-    seen = scm.table[node]
-    return not callable(action) and node not in scm.levels and not seen.min() <= action <= seen.max()
+    return node not in scm.levels and _share_outside(scm, node, action) >= _RARE
+
+
+def _share_outside(scm: FittedState, node: str, action: Intervention) -> float:
+    seen = scm.table[[node]].to_numpy()
+    done = apply(action, seen)
+    return float(((done < seen.min()) | (done > seen.max())).mean())
 
 
 def _extrapolated(scm: FittedState, node: str, action: Intervention) -> str:
     seen = scm.table[node]
-    return f"{node} = {action:g} was never recorded (seen: {seen.min():g} to {seen.max():g}): this is extrapolation"
+    told = f"{seen.min():g} to {seen.max():g}): this is extrapolation"
+    if not callable(action):
+        return f"{node} = {action:g} was never recorded (seen: {told}"
+    share = f"{100 * _share_outside(scm, node, action):.0f} % of the runs"
+    return f"{describe({node: action})} takes {share} outside what was recorded (seen: {told}"
 
 
 def _on_the_way(scm: FittedState, interventions: Mapping[str, Intervention], outcome: str) -> set[str]:

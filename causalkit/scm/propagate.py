@@ -39,20 +39,19 @@ def propagate(
     known : mapping of str to ndarray, optional
         Nodes whose values are known already and are not computed again.
     until : str, optional
-        Stop when this node is reached; default: go through all nodes.
+        Only what this node comes from is computed, and the node itself; default: all nodes.
 
     Returns
     -------
     dict of str to ndarray, each of shape (rows, 1) or (rows, replicates)
     """
     values: Values = dict(known or {})
-    for node in scm.order:
+    wanted = scm.order if until is None else [node for node in scm.order if node in scm.upstream(until)]
+    for node in wanted:
         if node not in values:
             values[node] = _value(scm, node, values, noise, coefficients)
             if interventions and node in interventions:
                 values[node] = apply(interventions[node], values[node])
-        if node == until:
-            break
     return values
 
 

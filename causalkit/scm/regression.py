@@ -61,6 +61,12 @@ class Regression:
         """The rung of the ladder."""
         return self.ladder.chosen
 
+    @property
+    def linear(self) -> bool:
+        """Whether the node is a weighted sum of its parents, and of indicators of their labels, plus noise."""
+        straight = all(len(term) < 2 for term in self.terms.factors)
+        return straight and not self.terms.knots and self.learner is None and not self.log
+
     def fitted(self, columns: Sequence[FloatArray], coefficients: FloatArray | None = None) -> FloatArray:
         """Return the mechanism's value without noise, on the scale on which noise is added.
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
+from networkx import ancestors
 
+from causalkit.errors import GraphError
 from causalkit.graphs import topological_order
 from causalkit.scm.arrays import BoolArray, FloatArray, IntArray
 from causalkit.scm.blocks import resampled_weights
@@ -117,6 +119,18 @@ class FittedState:
     def role(self, node: str) -> str:
         """Return ``knob`` for a node that was set at random by design; otherwise the role its graph gives it, or ''."""
         return str(self.graph.nodes[node].get("role", ""))
+
+    def upstream(self, node: str) -> set[str]:
+        """Return a node and all that it comes from.
+
+        Raises
+        ------
+        GraphError
+            If the model has no such node.
+        """
+        if node not in self.graph:
+            raise GraphError(f"{node!r} is no node of the model; known are {', '.join(self.graph)}", node=node)
+        return {str(above) for above in ancestors(self.graph, node)} | {node}
 
     def __repr__(self) -> str:
         state = "passed" if self.report.passed else f"failed on {', '.join(self.report.failed_nodes)}"

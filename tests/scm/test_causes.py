@@ -138,12 +138,6 @@ def test_nothing_abnormal_is_said_in_words(scm: FittedSCM) -> None:
     assert found.sentence == "Nothing upstream of total_ms is abnormal in these 5 rows."
 
 
-def test_a_column_that_is_missing_is_named(scm: FittedSCM) -> None:
-    with pytest.raises(FitError, match="'load'") as caught:
-        scm.root_causes(_rows(8).drop(columns="load"), "total_ms")
-    assert caught.value.column == "load"
-
-
 def test_an_empty_table_has_nothing_to_explain(scm: FittedSCM) -> None:
     with pytest.raises(FitError, match="no abnormal rows"):
         scm.root_causes(_rows(8).head(0), "total_ms")
