@@ -6,6 +6,7 @@ question                                                    name                
 Where is a recording of a real pipeline?                    `load_recording`     `recordings`
 Which models have a known answer?                           `reference_cases`    `cases`
 Does one of them come out as it must?                       `check_case`         `cases`
+Which service can be asked everything, with its truth?      `runs`, `graph`      `shop`
 ==========================================================  ===================  =================
 
 `search_qa` answers questions from the documentation of installed packages, `lessons` writes lessons from it, `router`

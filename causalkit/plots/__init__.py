@@ -8,8 +8,13 @@ How long does each step take?                               `plot_latency`      
 Which mechanism holds on unseen rows?                       `plot_validation`        `validation`
 What does an intervention do to a node?                     `plot_intervention`      `interventions`
 How large are these effects?                                `plot_effects`           `effects`
+What would each setting of a treatment do?                  `plot_effect_curve`      `effect_curve`
+What would these very rows have been?                       `plot_counterfactual`    `counterfactual`
+Which causes are strong?                                    `plot_strengths`         `strengths`
+Which mechanisms changed the target, and by how much?       `plot_change`            `change`
 Where do my functions fail?                                 `plot_failures`          `failures`
 Which nodes are to blame?                                   `plot_root_causes`       `causes`
+Where in the graph do they stand?                           `plot_causes_on_graph`   `causes_graph`
 What does one mechanism make of its parents?                `plot_mechanism`         `mechanism`
 What did climbing the ladder win?                           `plot_ladder`            `ladder`
 Which edges does the data contradict?                       `plot_falsification`     `falsification`

@@ -1,6 +1,10 @@
 from .backtest import plot_backtest as plot_backtest
 from .causes import plot_root_causes as plot_root_causes
+from .causes_graph import plot_causes_on_graph as plot_causes_on_graph
+from .change import plot_change as plot_change
+from .counterfactual import plot_counterfactual as plot_counterfactual
 from .dag import plot_dag as plot_dag
+from .effect_curve import plot_effect_curve as plot_effect_curve
 from .effects import plot_effects as plot_effects
 from .failures import plot_failures as plot_failures
 from .falsification import plot_falsification as plot_falsification
@@ -8,4 +12,5 @@ from .interventions import plot_intervention as plot_intervention
 from .ladder import plot_ladder as plot_ladder
 from .latency import plot_latency as plot_latency
 from .mechanism import plot_mechanism as plot_mechanism
+from .strengths import plot_strengths as plot_strengths
 from .validation import plot_validation as plot_validation

@@ -111,7 +111,7 @@ def _compare(
 ) -> dict[str, Any]:
     predicted = mean_replicates(scm, [setting], seed)[0][outcome]
     recorded, error = float(values.mean()), clustered_error(values.to_numpy(), groups)
-    low, high = interval95(predicted[1:])
+    low, high = interval95(predicted[1:], scm.replicate_weights.shape[1])
     difference = predicted[0] - recorded
     reach = _Z95 * float(np.hypot(predicted[1:].std(), error))
     return {

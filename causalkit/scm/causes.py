@@ -84,12 +84,12 @@ class RootCauses(Finding):
     @property
     def sentence(self) -> str:
         """The finding in words."""
-        rows = f"{self.num_rows} row{'s' if self.num_rows > 1 else ''}"
+        rows = f"these {self.num_rows} rows" if self.num_rows > 1 else "this row"
         if self.frame.empty:
-            return f"Nothing upstream of {self.target} is abnormal in these {rows}."
+            return f"Nothing upstream of {self.target} is abnormal in {rows}."
         best = self.frame.to_dict("records")[0]
         return (
-            f"{best['node']} is the first cause: its own behaviour moved the mean of {self.target} in these {rows} by "
+            f"{best['node']} is the first cause: its own behaviour moved the mean of {self.target} in {rows} by "
             f"{number(best['contribution'], signed=True)} (95 % interval "
             f"{interval((best['low'], best['high']), signed=True)}), "
             f"of a difference of {number(self.difference, signed=True)}."

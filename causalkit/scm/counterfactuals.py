@@ -18,6 +18,8 @@ from causalkit.tables import check_table, decode
 from causalkit.wording import number
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from causalkit.scm.state import FittedState
 
 
@@ -71,9 +73,15 @@ class Counterfactual(Finding):
         """Return the rows as they would have been."""
         return self.frame.copy()
 
+    def plot(self, node: str | None = None, *, ax: Axes | None = None) -> Axes:
+        """Draw each row beside what it would have been; see `causalkit.plots.counterfactual.plot_counterfactual`."""
+        from causalkit.plots.counterfactual import plot_counterfactual
+
+        return plot_counterfactual(self, node, ax=ax)
+
 
 def counterfactual(
-    scm: FittedState, observed: pd.DataFrame, interventions: Mapping[str, Intervention]
+    scm: FittedState, observed: pd.DataFrame, interventions: Mapping[str, Intervention] | str
 ) -> Counterfactual:
     """Answer `FittedSCM.counterfactual`: abduction, action, prediction (Pearl 2009, *Causality*, sec. 7.1)."""
     actions = check_interventions(interventions, scm.graph, scm.levels)

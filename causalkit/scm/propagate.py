@@ -46,9 +46,9 @@ def propagate(
     dict of str to ndarray, each of shape (rows, 1) or (rows, replicates)
     """
     values: Values = dict(known or {})
-    wanted = scm.order if until is None else [node for node in scm.order if node in scm.upstream(until)]
-    for node in wanted:
-        if node not in values:
+    wanted = set(scm.order) if until is None else scm.upstream(until)
+    for node in scm.order:
+        if node in wanted and node not in values:
             values[node] = _value(scm, node, values, noise, coefficients)
             if interventions and node in interventions:
                 values[node] = apply(interventions[node], values[node])

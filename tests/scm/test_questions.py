@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import networkx as nx
@@ -111,6 +112,34 @@ def test_caveats_tell_what_is_observational_and_what_was_never_recorded(scm: Fit
     caveats = scm.intervene({"load": 40}).caveats
     assert any("load was not set at random" in caveat for caveat in caveats)
     assert any("load = 40 was never recorded" in caveat for caveat in caveats)
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        (Shift(1), r"do\(depth \+1\) takes 1[0-5] % of the runs outside what was recorded \(seen: 1 to 8\)"),
+        (Shift(20), r"do\(depth \+20\) takes 100 % of the runs"),
+        (Scale(2), r"do\(depth x 2\) takes [45][0-9] % of the runs"),
+        (np.negative, r"do\(depth -> negative\(depth\)\) takes 100 % of the runs"),
+        ("do(depth=depth**2)", r"do\(depth = depth\*\*2\) takes [67][0-9] % of the runs"),
+        ("do(depth=9)", r"depth = 9 was never recorded \(seen: 1 to 8\)"),
+    ],
+)
+def test_an_action_that_leaves_the_recorded_range_says_for_which_share_of_runs(
+    scm: FittedSCM, action: Any, told: str
+) -> None:
+    asked = action if isinstance(action, str) else {"depth": action}
+    (caveat,) = (caveat for caveat in scm.intervene(asked, 1).caveats if "extrapolation" in caveat)
+    assert re.match(told, caveat)
+
+
+@pytest.mark.parametrize("action", [Shift(0), Scale(1), lambda values: 9 - values, lambda values: values.clip(2, 4)])
+def test_an_action_within_the_recorded_range_carries_no_such_caveat(scm: FittedSCM, action: Any) -> None:
+    assert not any("extrapolation" in caveat for caveat in scm.intervene({"depth": action}, 1).caveats)
+
+
+def test_a_shift_that_takes_one_run_in_a_thousand_outside_is_not_mentioned(scm: FittedSCM) -> None:
+    assert not any("extrapolation" in caveat for caveat in scm.intervene({"load": Shift(0.01)}, 1).caveats)
 
 
 def test_a_table_of_few_groups_carries_a_caveat() -> None:
