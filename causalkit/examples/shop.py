@@ -1,7 +1,7 @@
 """A small service whose equations are known, so that every answer about it can be held against the truth.
 
-A run searches, ranks and sends. ``depth`` is a knob, set at random; ``load`` is what the machine has to do besides, and it
-also decides how often a careful ``mode`` is chosen, so that mode and latency have a common cause.
+A run searches, ranks and sends. ``depth`` is a knob, set at random; ``load`` is what the machine has to do besides, and
+it also decides how often a careful ``mode`` is chosen, so that mode and latency have a common cause.
 
 ::
 
@@ -36,7 +36,7 @@ def graph() -> nx.DiGraph[str]:
     """
     edges = ["depth search_ms", "cached search_ms", "search_ms rank_ms", "load rank_ms", "mode rank_ms"]
     edges += ["load mode", "load send_ms", "search_ms total_ms", "rank_ms total_ms", "send_ms total_ms"]
-    shop: nx.DiGraph[str] = nx.DiGraph(edge.split() for edge in edges)
+    shop: nx.DiGraph[str] = nx.DiGraph(tuple(edge.split()) for edge in edges)  # type: ignore[misc] # pairs
     shop.nodes["depth"]["role"] = shop.nodes["cached"]["role"] = "knob"
     shop.nodes["total_ms"]["derived"] = "sum"
     return shop

@@ -56,6 +56,7 @@ def plot_root_causes(result: RootCauses, *, ax: Axes | None = None) -> Axes:
     ax.axvline(0, color=GREY, linewidth=1)
     ax.margins(x=0.35)
     ax.set_xlabel(f"contribution to mean {axis_label(result.target)}, 95 % interval")
-    ax.set_title(f"What moved {result.target} by {number(result.difference, signed=True)} in {result.num_rows} row{'s' * (result.num_rows > 1)}")
+    rows = f"{result.num_rows} row" + ("s" if result.num_rows > 1 else "")
+    ax.set_title(f"What moved {result.target} by {number(result.difference, signed=True)} in {rows}")
     strip_spines(ax)
     return ax

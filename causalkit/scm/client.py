@@ -145,7 +145,7 @@ class DoWhyClient:
     def intervene(
         self,
         model: RemoteSCM | str,
-        interventions: Mapping[str, Intervention],
+        interventions: Mapping[str, Intervention] | str,
         num_samples: int = 1000,
         random_seed: int | None = None,
     ) -> RemoteAnswer:
@@ -159,7 +159,7 @@ class DoWhyClient:
         self,
         model: RemoteSCM | str,
         observed: pd.DataFrame | Mapping[str, Sequence[Any]],
-        interventions: Mapping[str, Intervention],
+        interventions: Mapping[str, Intervention] | str,
     ) -> RemoteAnswer:
         """Ask how these runs would have gone; see `FittedSCM.counterfactual`."""
         from causalkit.scm.sending import plain_actions, plain_columns

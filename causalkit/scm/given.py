@@ -73,6 +73,8 @@ def runs_where(scm: FittedState, given: Mapping[str, Any], actions: Mapping[str,
     FitError
         If fewer than 20 rows match (``.num_rows``).
     """
+    if not isinstance(given, Mapping):
+        raise GraphError(f"given is {given!r}; give a mapping such as {{'load': (1, 2), 'mode': 'fast'}}")
     if not given:
         return all_runs(scm)
     changed = {below for node in actions for below in (node, *nx.descendants(scm.graph, node))}

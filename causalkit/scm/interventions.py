@@ -192,11 +192,17 @@ def apply(action: Intervention, values: FloatArray) -> FloatArray:
     Raises
     ------
     GraphError
-        If a function gives something else than one finite number for each value.
+        If a function fails, or gives something else than one finite number for each value.
     """
     if not callable(action):
         return np.full_like(values[:, :1], float(action))
-    changed = np.asarray(action(values), dtype=float)
+    try:
+        changed = np.asarray(action(values), dtype=float)
+    except Exception as error:
+        raise GraphError(
+            f"{function_name(action)} failed on an array of values ({type(error).__name__}: {error}); it takes and "
+            "returns a NumPy array of numbers"
+        ) from error
     if changed.shape not in {(), values.shape}:
         raise GraphError(
             f"{function_name(action)} gave an array of shape {changed.shape} for values of shape {values.shape}; "

@@ -99,11 +99,14 @@ class InterventionResult(Finding):
         return self.sentence_about(self.outcome)
 
     def sentence_about(self, node: str) -> str:
-        """Return the finding in words, about any node."""
-        of = self.of(node)
+        """Return the finding in words, about any node; of one with labels about the share that changes most."""
+        shares = [name for name in self.statistics.index if str(name).startswith(f"{node}=")]
+        if shares and node not in self.statistics.index:
+            node = str(self.statistics.loc[shares, "change"].abs().idxmax())
+        of, mean = self.of(node), "share" if shares else "mean"
         among = f" among runs with {describe_given(self.given)}" if self.given else ""
         return (
-            f"Under {describe(self.interventions)}{among} the mean of {node} is {number(of['mean'])} "
+            f"Under {describe(self.interventions)}{among} the {mean} of {node} is {number(of['mean'])} "
             f"({interval((of['low'], of['high']))}), a change of {number(of['change'], signed=True)} "
             f"({interval((of['change_low'], of['change_high']), signed=True)})."
         )
@@ -167,7 +170,7 @@ def intervene(
 ) -> InterventionResult:
     """Answer `FittedSCM.intervene`: means and their intervals from the recorded rows, distributions from draws."""
     actions = check_interventions(interventions, scm.graph, scm.levels)
-    runs = runs_where(scm, given or {}, actions)
+    runs = runs_where(scm, {} if given is None else given, actions)
     outcome = scm.order[-1]
     refuse_biased(scm, actions, list(scm.graph))
     after, before = mean_replicates(scm, [actions, {}], random_seed, runs)

@@ -85,7 +85,7 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
     model: str | None = None
     n: int | None = None
     num_samples: int | None = None
-    interventions: dict[str, float | bool | str | Change] = {}
+    interventions: dict[str, float | bool | str | Change] | str = {}
     observed: Columns | None = None
     random_seed: int | None = None
 
@@ -201,8 +201,8 @@ def trace_table(columns: Columns, what: str = "traces") -> pd.DataFrame:
     return pd.DataFrame(read)
 
 
-def actions(asked: Mapping[str, float | bool | str | Change]) -> dict[str, Intervention | str]:
-    """Return interventions as `FittedSCM` takes them.
+def actions(asked: Mapping[str, float | bool | str | Change] | str) -> dict[str, Intervention | str] | str:
+    """Return interventions as `FittedSCM` takes them: a text as it is.
 
     Raises
     ------
@@ -214,6 +214,8 @@ def actions(asked: Mapping[str, float | bool | str | Change]) -> dict[str, Inter
     >>> actions({"x": 5, "y": Change(shift=2)})
     {'x': 5, 'y': Shift(by=2.0)}
     """
+    if isinstance(asked, str):
+        return asked
     done: dict[str, Intervention | str] = {}
     for node, action in asked.items():
         if not isinstance(action, Change):

@@ -72,13 +72,13 @@ def plain_columns(table: pd.DataFrame | Mapping[str, Sequence[Any]]) -> dict[str
     return {str(name): _plain(frame[name]) for name in frame}
 
 
-def plain_actions(interventions: Mapping[str, Intervention]) -> dict[str, Any]:
-    """Return interventions as a request has them.
+def plain_actions(interventions: Mapping[str, Intervention] | str) -> dict[str, Any] | str:
+    """Return interventions as a request has them: a text as it is.
 
     Raises
     ------
     WorkerError
-        If one is a function: code is not sent.
+        If one is a function: code is not sent; a formula travels as text, ``"do(x=max(x, 1))"``.
     GraphError
         If one is not finite.
 
@@ -87,6 +87,8 @@ def plain_actions(interventions: Mapping[str, Intervention]) -> dict[str, Any]:
     >>> plain_actions({"x": 5, "y": Shift(2)})
     {'x': 5, 'y': {'shift': 2}}
     """
+    if isinstance(interventions, str):
+        return interventions
     done: dict[str, Any] = {}
     for node, action in interventions.items():
         amount = action.by if isinstance(action, Shift | Scale) else action

@@ -96,6 +96,8 @@ def paths(scm: FittedState, source: str, target: str, max_paths: int) -> Paths:
     check_node(scm, source, target)
     if source == target:
         raise GraphError(f"source and target are both {source!r}; give two nodes", node=source)
+    if max_paths < 1:
+        raise GraphError(f"max_paths is {max_paths!r}; ask for one way or more")
     refuse_biased(scm, {source: 0.0}, [target])
     between = (nx.descendants(scm.graph, source) | {source}) & (nx.ancestors(scm.graph, target) | {target})
     # The source comes first and the target last: all else lies between them.

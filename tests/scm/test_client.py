@@ -98,9 +98,9 @@ def test_the_child_answers_as_this_process_does(warm: DoWhyClient) -> None:
     here = ck.SCMFitter(random_seed=1, quality="GOOD").fit(CHAIN, linear_chain(300))
     there = fit(warm)
     pd.testing.assert_frame_equal(warm.sample(there, 20, 3), here.sample(20, random_seed=3))
-    for action in (Shift(2), Scale(0.5), 4.0):
-        told = warm.intervene(there, {"Y": action}, 20, 3)
-        known = here.intervene({"Y": action}, 20, random_seed=3)
+    for done in ({"Y": Shift(2)}, {"Y": Scale(0.5)}, {"Y": 4.0}, "do(Y=max(Y, 1), X=X*2)"):
+        told = warm.intervene(there, done, 20, 3)
+        known = here.intervene(done, 20, random_seed=3)
         pd.testing.assert_frame_equal(told.statistics, known.statistics)
         assert told.sentence == known.sentence
 

@@ -263,3 +263,16 @@ class TestJson:
         assert (read.outcome, read.caveats, read.sentence) == (result.outcome, result.caveats, result.sentence)
         assert read.to_json() == text
         return read
+
+
+def test_a_function_that_fails_is_named_with_what_it_said(scm: FittedSCM) -> None:
+    def broken(values: np.ndarray) -> np.ndarray:
+        raise ZeroDivisionError("division by zero")
+
+    with pytest.raises(GraphError, match=r"broken failed .*ZeroDivisionError"):
+        scm.intervene({scm.order[0]: broken})
+
+
+def test_a_condition_that_is_no_mapping_is_refused(scm: FittedSCM) -> None:
+    with pytest.raises(GraphError, match="given is 'load>3'"):
+        scm.intervene({scm.order[0]: 1.0}, given="load>3")
