@@ -20,6 +20,7 @@ from .examples.recordings import load_recording as load_recording
 from .scm.client import DoWhyClient as DoWhyClient
 from .scm.falsify import falsify as falsify
 from .scm.fitter import SCMFitter as SCMFitter
+from .scm.incidents import explain_incident as explain_incident
 from .scm.interventions import Scale as Scale
 from .scm.interventions import Shift as Shift
 from .scm.model import FittedSCM as FittedSCM

@@ -15,6 +15,8 @@ Which mechanisms changed the target, and by how much?       `plot_change`       
 Where do my functions fail?                                 `plot_failures`          `failures`
 Which nodes are to blame?                                   `plot_root_causes`       `causes`
 Where in the graph do they stand?                           `plot_causes_on_graph`   `causes_graph`
+Which rows are outliers, and what made each one?            `plot_outliers`          `outliers`
+Which service explains an incident?                         `plot_incident`          `incidents`
 What does one mechanism make of its parents?                `plot_mechanism`         `mechanism`
 What did climbing the ladder win?                           `plot_ladder`            `ladder`
 Which edges does the data contradict?                       `plot_falsification`     `falsification`

@@ -8,9 +8,11 @@ from .effect_curve import plot_effect_curve as plot_effect_curve
 from .effects import plot_effects as plot_effects
 from .failures import plot_failures as plot_failures
 from .falsification import plot_falsification as plot_falsification
+from .incidents import plot_incident as plot_incident
 from .interventions import plot_intervention as plot_intervention
 from .ladder import plot_ladder as plot_ladder
 from .latency import plot_latency as plot_latency
 from .mechanism import plot_mechanism as plot_mechanism
+from .outliers import plot_outliers as plot_outliers
 from .strengths import plot_strengths as plot_strengths
 from .validation import plot_validation as plot_validation

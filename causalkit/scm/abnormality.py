@@ -105,6 +105,26 @@ def p_value(scm: FittedState, odd: Batch, usual: Batch, node: str, rng: np.rando
     return two_sided(float(np.mean(off / wider)) / math.hypot(1.0, open_ / spread if spread > 0 else 0.0), null)
 
 
+def taken_over(scm: FittedState, odd: Batch, usual: Batch, suspects: list[str]) -> dict[str, list[str]]:
+    """Return the suspects whose oddness is the doing of parents that never varied before, each with those parents.
+
+    What a constant does when it moves no recorded row tells: its coefficient is 0, and the whole of its effect looks
+    like its child's own noise. A parent that was itself taken over stands for those that took it.
+    """
+    blamed: dict[str, list[str]] = {}
+    for node in (node for node in scm.order if node in suspects and node in scm.mechanisms):
+        off = np.abs(odd.oddness[node] - usual.oddness[node].mean())
+        moved = {
+            parent: odd.rows[parent].to_numpy() != scm.table[parent].iloc[0]
+            for parent in scm.mechanisms[node].parents
+            if parent in suspects and np.ptp(scm.table[parent]) == 0
+        }
+        by = [parent for parent, where in moved.items() if off[where].sum() > off[~where].sum()]
+        if by:
+            blamed[node] = sorted({cause for parent in by for cause in blamed.get(parent, [parent])})
+    return blamed
+
+
 def null_means(usual: FloatArray, blocks: IntArray, sizes: IntArray, rng: np.random.Generator) -> FloatArray:
     """Return the means of batches of normal rows.
 

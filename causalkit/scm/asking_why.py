@@ -56,7 +56,7 @@ class WhyQuestions(FittedState):
         Raises
         ------
         GraphError
-            If `target` is no node.
+            If `target` is no node, or holds more than two labels.
         FitError
             If a table does not fit the graph or is empty, or `alpha` or `timeout_s` is none.
         ValidationError

@@ -18,14 +18,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from causalkit.errors import FitError
-from causalkit.scm.abnormality import Batch, adjusted_p_values
+from causalkit.errors import FitError, GraphError
+from causalkit.scm.abnormality import Batch, adjusted_p_values, taken_over
 from causalkit.scm.blocks import deal_blocks, interval95
 from causalkit.scm.caveats import biased_on_the_way, data_caveats, refuse_nodes, ungrouped
 from causalkit.scm.finding import Finding
@@ -118,7 +118,7 @@ def root_causes(
     timeout_s: float | None,
 ) -> RootCauses:
     """Answer `FittedSCM.root_causes`: first who is unusual, then by how much each of them moved the target."""
-    check_settings(alpha, timeout_s)
+    check_question(scm, target, alpha, timeout_s)
     deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
     odd, notes = batch_of(scm, abnormal, target, "abnormal", random_seed)
     usual, more = (
@@ -136,17 +136,26 @@ def root_causes(
 
 def ranking(healing: Healing, p_values: Mapping[str, float], alpha: float) -> tuple[pd.DataFrame, list[str]]:
     """Return the causes among nodes whose own behaviour is unusual, best first, and what is left open, in words."""
-    suspects = [node for node in healing.odd.noise if p_values[node] <= alpha]
+    # The most unusual first: it is the last to fall victim to a timeout.
+    suspects = sorted((node for node in p_values if p_values[node] <= alpha), key=lambda node: (p_values[node], node))
     refuse_nodes(healing.scm, suspects)
-    moved, left_open = healing.contributions(suspects)
+    blamed = taken_over(healing.scm, healing.odd, healing.usual, suspects)
+    moved, left_open = replace(healing, blamed=blamed).contributions([node for node in suspects if node not in blamed])
     rows = [(node, values[0], *interval95(values[1:]), p_values[node]) for node, values in moved.items()]
     frame = pd.DataFrame(rows, columns=["node", "contribution", "low", "high", "p_value"])
     now, normal = (batch.rows[healing.target] for batch in (healing.odd, healing.usual))
-    return _ranked(frame, float(now.mean() - normal.mean()), normal), [left_open] if left_open else []
+    told = [left_open] if left_open else []
+    told += [
+        f"{', '.join(causes)} never varied before: what {node} did beyond its other parents counts as its doing"
+        for node, causes in blamed.items()
+    ]
+    return _ranked(frame, float(now.mean() - normal.mean()), normal), told
 
 
-def check_settings(alpha: float, timeout_s: float | None) -> None:
-    """Refuse what is no level or no time."""
+def check_question(scm: FittedState, target: str, alpha: float, timeout_s: float | None) -> None:
+    """Refuse a target of labels without an order, and what is no level or no time."""
+    if len(scm.levels.get(target, ())) > 2:
+        raise GraphError(f"{target!r} holds labels, which have no mean; ask about a node of numbers", node=target)
     if not 0 < alpha < 1:
         raise FitError(f"alpha is {alpha}; it is a share between 0 and 1")
     if timeout_s is not None and not timeout_s > 0:

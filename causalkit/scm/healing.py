@@ -54,7 +54,9 @@ class Healing:
     random_seed : int
     progress : bool
     deadline : float
-        On the monotonic clock: no healing is begun after it.
+        On the monotonic clock: no healing but the first is begun after it.
+    blamed : mapping of str to list of str
+        Nodes whose noise is the doing of others, and is healed with them; see `abnormality.taken_over`.
     """
 
     scm: FittedState
@@ -64,6 +66,7 @@ class Healing:
     random_seed: int
     progress: bool = True
     deadline: float = float("inf")
+    blamed: Mapping[str, list[str]] = field(default_factory=dict)
     _known: dict[frozenset[str], float] = field(default_factory=dict)
 
     def contributions(self, suspects: list[str]) -> tuple[dict[str, FloatArray], str]:
@@ -77,7 +80,9 @@ class Healing:
         str
         """
         bar = tqdm(suspects, desc="healing", unit="node", delay=_BAR_AFTER_S, disable=not self.progress, leave=False)
-        alone = {node: self._moved(node) for node in bar if time.monotonic() < self.deadline}
+        alone = {
+            node: self._moved(node) for place, node in enumerate(bar) if not place or time.monotonic() < self.deadline
+        }
         if len(alone) < len(suspects):
             late = ", ".join(node for node in suspects if node not in alone)
             return alone, f"time ran out before the contribution of {late} was worked out; allow a longer timeout_s"
@@ -126,24 +131,30 @@ class Healing:
             return 0.0
         if healed not in self._known:
             own = {node: noise[:, :1] for node, noise in self._own.items()}
-            donors = {node: self._donors(node)[:, :1] for node in sorted(healed)}
+            donors = {node: self._donors(node)[:, :1] for node in self._with(healed)}
             back = propagate(self.scm, {**own, **donors}, None, None, self._kept(healed), self.target)[self.target]
             self._known[healed] = float(self._weights[0] @ (self._values[self.target] - back)[:, 0])
         return self._known[healed]
 
     def _moved(self, node: str) -> FloatArray:
         """Return how far the target's mean moves back when one node behaves as normal, also in every refit."""
-        noise: Mapping[str, FloatArray] = {**self._own, node: self._donors(node)}
-        kept = self._kept(frozenset([node]))
+        healed = frozenset([node])
+        noise = {**self._own, **{place: self._donors(place) for place in self._with(healed)}}
+        kept = self._kept(healed)
         back = propagate(self.scm, noise, None, self.scm.fits, kept, self.target)[self.target]
         moved = np.broadcast_to(self._values[self.target] - back, self._weights.T.shape)
         return np.asarray(np.einsum("br,rb->b", self._weights, moved))
+
+    def _with(self, healed: frozenset[str]) -> list[str]:
+        return sorted(healed.union(node for node, causes in self.blamed.items() if healed & set(causes)))
 
     def _kept(self, healed: frozenset[str]) -> dict[str, FloatArray]:
         affected = set(healed).union(*(nx.descendants(self.scm.graph, node) for node in healed))
         return {node: value for node, value in self._values.items() if node not in affected}
 
     def _linear(self, suspects: list[str]) -> bool:
+        if any(len(causes) > 1 for causes in self.blamed.values()):
+            return False
         upstream = nx.ancestors(self.scm.graph, self.target) | {self.target}
         way = {node for suspect in suspects for node in nx.descendants(self.scm.graph, suspect)} & upstream
         return all(

@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from causalkit.scm.abnormality import Batch, adjusted_p_values
-from causalkit.scm.causes import batch_of, causes_caveats, check_settings, ranking, usual_of
+from causalkit.scm.causes import batch_of, causes_caveats, check_question, ranking, usual_of
 from causalkit.scm.finding import Finding
 from causalkit.scm.healing import Healing
 from causalkit.scm.tails import two_sided
@@ -97,7 +97,7 @@ def explain_outliers(
     timeout_s: float | None,
 ) -> Outliers:
     """Answer `FittedSCM.explain_outliers`."""
-    check_settings(alpha, timeout_s)
+    check_question(scm, target, alpha, timeout_s)
     deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
     batch, notes = batch_of(scm, rows, target, "abnormal", random_seed)
     usual = usual_of(scm, target)

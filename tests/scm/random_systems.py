@@ -1,4 +1,4 @@
-"""Random systems whose noise is known: wide ones of numbers, and a small one with labels and counts among the causes."""
+"""Random systems whose noise is known: wide ones of numbers, and a small one with labels and counts."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def labelled_table(
     table = pd.DataFrame({"load": load + shifts.get("load", 0.0)})
     table["region"] = rng.choice(["east", "south", "west"], num_rows, p=[0.5, RARE, 0.5 - RARE])
     table["cached"] = rng.random(num_rows) < 0.6
-    table["retries"] = rng.poisson(np.exp(0.2 + 0.3 * table["load"])) + int(shifts.get("retries", 0))
+    table["retries"] = rng.poisson((1.5 + 0.4 * table["load"]).clip(0.1)) + int(shifts.get("retries", 0))
     table["size"] = 10 + 3 * table["load"] + size_noise + shifts.get("size", 0.0)
     table["failed"] = rng.random(num_rows) < RARE * np.exp(table["load"].clip(-1, 1))
     for node, value in values.items():
