@@ -27,6 +27,8 @@ _ROUNDING = 1e-9
 _LOOSE_CONSTANTS = 0.05
 _FEW_ROWS = 1000
 _SHAPE_UNKNOWN = 0.5
+# With fewer rows without gaps, rows whose gaps were filled tell what is normal too.
+_FEWEST_WHOLE = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +94,14 @@ def p_value(scm: FittedState, odd: Batch, usual: Batch, node: str, rng: np.rando
     if not known.any():
         return 1.0
     wider = odd.blur[node][known] if node in odd.blur else np.ones(len(odd.rows))
-    normal = usual.oddness[node]
+    normal, clusters = _recorded(usual, node)
     centre = float(normal.mean())
     off = odd.oddness[node][known] - centre
     if float(np.ptp(normal)) <= _ROUNDING * _size(usual.rows[node]):
         moved = np.abs(off).max() > _ROUNDING * _size(usual.rows[node])
-        return _LOOSE_CONSTANTS / (1 + int(usual.clusters.max()) + 1) if moved else 1.0
+        return _LOOSE_CONSTANTS / (1 + int(clusters.max()) + 1) if moved else 1.0
     sizes = np.bincount(odd.clusters[known])
-    null = null_means(normal - centre, usual.clusters, sizes[sizes > 0], rng)
+    null = null_means(normal - centre, clusters, sizes[sizes > 0], rng)
     open_ = _left_open(scm, odd, usual, node, known)
     spread = float(null.std())
     return two_sided(float(np.mean(off / wider)) / math.hypot(1.0, open_ / spread if spread > 0 else 0.0), null)
@@ -158,10 +160,18 @@ def null_means(usual: FloatArray, blocks: IntArray, sizes: IntArray, rng: np.ran
     return np.asarray(totals / sizes.sum())
 
 
+def _recorded(usual: Batch, node: str) -> tuple[FloatArray, IntArray]:
+    """Return the oddness and clusters of the normal rows that have the node and its parents, if these are enough."""
+    whole = usual.blur.get(node, np.ones(len(usual.rows))) == 1
+    if whole.sum() < _FEWEST_WHOLE:
+        whole[:] = True
+    return usual.oddness[node][whole], np.unique(usual.clusters[whole], return_inverse=True)[1]
+
+
 def _left_open(scm: FittedState, odd: Batch, usual: Batch, node: str, known: FloatArray) -> float:
     """Return the standard error of the batch's mean that comes from the model and from the normal rows' own mean."""
-    ordered = usual.oddness[node] - usual.oddness[node].mean()
-    own = float(np.sqrt(np.sum(np.bincount(usual.clusters, ordered) ** 2)) / len(ordered))
+    normal, clusters = _recorded(usual, node)
+    own = float(np.sqrt(np.sum(np.bincount(clusters, normal - normal.mean()) ** 2)) / len(normal))
     mechanism = scm.mechanisms.get(node)
     if not isinstance(mechanism, Regression):
         return own

@@ -29,7 +29,7 @@ from causalkit.scm.abnormality import Batch, adjusted_p_values, taken_over
 from causalkit.scm.blocks import deal_blocks, interval95
 from causalkit.scm.caveats import biased_on_the_way, data_caveats, refuse_nodes, ungrouped
 from causalkit.scm.finding import Finding
-from causalkit.scm.gaps import blur, filled, with_gaps
+from causalkit.scm.gaps import blur, filled, recorded, with_gaps
 from causalkit.scm.healing import Healing
 from causalkit.streams import stream
 from causalkit.wording import interval, number
@@ -183,7 +183,8 @@ def batch_of(
 def usual_of(scm: FittedState, target: str) -> Batch:
     """Return the rows that the model was fitted to, with their noise."""
     asked = [node for node in scm.order if node in scm.upstream(target) and node not in scm.derived]
-    return Batch.of(scm, scm.table, scm.blocks, asked)
+    wider = {node: np.where(recorded(scm, node), 1.0, np.inf) for node in asked}
+    return Batch.of(scm, scm.table, scm.blocks, asked, wider)
 
 
 def _ranked(frame: pd.DataFrame, difference: float, normal: pd.Series[float]) -> pd.DataFrame:

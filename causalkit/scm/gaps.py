@@ -58,6 +58,13 @@ def filled(scm: FittedState, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({node: column[:, 0] for node, column in values.items()}, index=rows.index)
 
 
+def recorded(scm: FittedState, node: str) -> BoolArray:
+    """Return which rows that the model was fitted to have values of a node and of all its parents."""
+    if node in scm.mechanisms:
+        return scm.rows_of(node)
+    return scm.observed.get(node, np.ones(len(scm.table), dtype=bool))
+
+
 def blur(scm: FittedState, gaps: BoolArray, nodes: list[str], asked: list[str]) -> dict[str, FloatArray]:
     """Return by how much each row's noise is wider for its gaps, 1 for no wider.
 
@@ -77,14 +84,16 @@ def blur(scm: FittedState, gaps: BoolArray, nodes: list[str], asked: list[str]) 
     """
     wider = {node: np.ones(len(gaps)) for node in asked}
     patterns, which = np.unique(gaps, axis=0, return_inverse=True)
-    usual = scm.table[nodes].iloc[:: max(1, len(scm.table) // _ROWS)]
+    every = max(1, len(scm.table) // _ROWS)
+    usual = scm.table[nodes].iloc[::every]
     whole = abduct(scm, usual, asked) if gaps.any() else {}
     for place, pattern in enumerate(patterns):
         if not pattern.any():
             continue
         holed = abduct(scm, filled(scm, usual.mask(np.broadcast_to(pattern, usual.shape))), asked)
         for node in asked:
-            before, after = float(np.std(whole[node])), float(np.std(holed[node]))
+            told = recorded(scm, node)[::every]
+            before, after = (float(np.std(noise[node][told if told.any() else ~told])) for noise in (whole, holed))
             ratio = np.inf if pattern[nodes.index(node)] else max(1.0, after / before if before > 0 else 1.0)
             wider[node][np.ravel(which) == place] = ratio
     return wider

@@ -39,6 +39,8 @@ _DONOR_ROWS = 600
 _FEWER_ROWS = 150
 _ALL_SUBSETS = 4
 _NUM_ORDERS = 24
+# Orders that differ by less than this share of a contribution do not differ.
+_ROUNDING = 1e-9
 _BAR_AFTER_S = 1.0
 
 
@@ -116,7 +118,10 @@ class Healing:
                 break
         pairs = len(drawn[suspects[0]])
         error = max(float(np.std(values)) / np.sqrt(pairs) for values in drawn.values())
-        return {node: float(np.mean(values)) for node, values in drawn.items()}, (
+        shares = {node: float(np.mean(values)) for node, values in drawn.items()}
+        if error <= _ROUNDING * max(map(abs, shares.values())):
+            return shares, ""
+        return shares, (
             f"contributions interact and are averages over {2 * pairs} orders; the standard error of that is at most "
             f"{error:.2g}"
         )

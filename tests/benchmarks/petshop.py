@@ -130,6 +130,8 @@ def simulated_issues(seed: int) -> Iterator[Issue]:
     system, rng = simulate_system(seed), np.random.default_rng([seed, 0])
     normal = system.normal(NORMAL_ROWS, rng)
     made = draw_incident(system, normal, rng, FAULTS[seed % len(FAULTS)])
+    if made is None:
+        return
     issue = Issue(normal, made.abnormal, made.calls, made.target, made.root, "simulated", "simulated", made.kind)
     yield issue
     for metric in ("latency", "availability"):

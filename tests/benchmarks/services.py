@@ -100,8 +100,11 @@ def simulate_system(seed: int) -> System:
     return system
 
 
-def draw_incident(system: System, normal: pd.DataFrame, rng: np.random.Generator, kind: str = "") -> Incident:
-    """A fault that moves latency or availability at the front end, at any service that can, each as likely."""
+def draw_incident(system: System, normal: pd.DataFrame, rng: np.random.Generator, kind: str = "") -> Incident | None:
+    """A fault that moves latency or availability at the front end, at any service that can, each as likely.
+
+    Of any kind where this kind moves nothing there; None where none does.
+    """
     nodes = sorted(set(system.calls) & set(normal.columns.get_level_values(0)) & callees_below(system))
     kinds = [kind] if kind else [str(k) for k in rng.permutation(FAULTS)]
     for kind_tried, node in itertools.product(kinds, rng.permutation(nodes)):
@@ -115,7 +118,7 @@ def draw_incident(system: System, normal: pd.DataFrame, rng: np.random.Generator
             if moved:
                 target = (system.front, str(rng.choice(moved)), "Average")
                 return Incident(normal, abnormal, system.calls, target, str(node), kind_tried)
-    return draw_incident(system, normal, rng)
+    return draw_incident(system, normal, rng) if kind else None
 
 
 def callees_below(system: System) -> set[str]:
