@@ -8,33 +8,37 @@ import pandas as pd
 import pytest
 
 from causalkit.scm.fitter import SCMFitter
-from causalkit.scm.model import FittedSCM
 from tests.scm.random_systems import RandomSystem
 
 
-def _product(seed: int, num_rows: int, pairs: int = 1, **values: float) -> pd.DataFrame:
+def _product(seed: int, num_rows: int, **values: float) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    table = pd.DataFrame({f"x{place}": 2 + rng.normal(size=num_rows) for place in range(2 * pairs)}).assign(**values)
-    products = sum(table[f"x{place}"] * table[f"x{place + 1}"] for place in range(0, 2 * pairs, 2))
-    return table.assign(y=products + 0.1 * rng.normal(size=num_rows))
-
-
-def _product_model(pairs: int = 1) -> FittedSCM:
-    graph = nx.DiGraph([(f"x{place}", "y") for place in range(2 * pairs)])
-    return SCMFitter(on_failure="return", random_seed=0).fit(graph, _product(0, 800, pairs)).trust()
+    table = pd.DataFrame(2 + rng.normal(size=(num_rows, 2)), columns=["x0", "x1"]).assign(**values)
+    return table.assign(y=table["x0"] * table["x1"] + 0.1 * rng.normal(size=num_rows))
 
 
 def test_contributions_of_interacting_causes_add_up_to_what_both_did() -> None:
-    found = _product_model().root_causes(_product(1, 1, x0=12.0, x1=12.0), "y")
+    graph = nx.DiGraph([("x0", "y"), ("x1", "y")])
+    scm = SCMFitter(on_failure="return", random_seed=0).fit(graph, _product(0, 800)).trust()
+    found = scm.root_causes(_product(1, 1, x0=12.0, x1=12.0), "y")
     # 144 instead of 4: each moves 20 alone, and they share what they do together.
     assert found.frame["contribution"].tolist() == pytest.approx([70, 70], rel=0.03)
     assert found.frame["contribution"].sum() == pytest.approx(found.difference, rel=0.02)
 
 
 def test_more_than_four_interacting_causes_say_how_they_were_averaged() -> None:
-    found = _product_model(3).root_causes(_product(1, 1, 3, **{f"x{place}": 12.0 for place in range(6)}), "y")
+    graph = nx.DiGraph([(f"x{place}", "y") for place in range(6)])
+    rng = np.random.default_rng(0)
+
+    def grown(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(y=np.exp(0.3 * rows.sum(axis=1) + 0.05 * rng.normal(size=len(rows))))
+
+    normal = grown(pd.DataFrame(rng.normal(size=(800, 6)), columns=sorted(set(graph) - {"y"})))
+    scm = SCMFitter(on_failure="return", random_seed=0).fit(graph, normal).trust()
+    found = scm.root_causes(grown(normal.drop(columns="y").head(1) * 0 + 6), "y")
     assert len(found.frame) == 6
-    assert found.frame["contribution"].sum() == pytest.approx(3 * 140, rel=0.03)
+    # Healing all of them leaves what is normal.
+    assert found.frame["contribution"].sum() == pytest.approx(found.difference, rel=0.01)
     assert any("averages over 24 orders; the standard error" in caveat for caveat in found.caveats)
 
 

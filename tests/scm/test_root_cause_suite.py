@@ -172,7 +172,7 @@ def test_gaps_in_the_normal_rows_too_hide_few_faults_and_raise_few_alarms(proof:
         trial.scm = trial.fit(_without_values(trial, trial.rows(1000), []), seed, missing="model")
         found.append(_with_gaps(trial, _without_values, 1))
     shares = _told(found)
-    assert shares["named"] >= (0.7 if proof else fewest(0.7, len(found)))
+    assert shares["named"] >= (0.85 if proof else fewest(0.85, len(found)))
     assert shares["alarm"] <= (ALARMS if proof else most(0.05, len(found)))
 
 
