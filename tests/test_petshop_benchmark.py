@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.benchmarks.injection import injected
 from tests.benchmarks.petshop import (
     METHODS,
     Issue,
@@ -201,3 +202,27 @@ def write_issue(
     abnormal.to_csv(issue / "metrics.csv")
     told = {"target": dict(zip(("node", "metric", "agg"), target, strict=True)), "root_cause": {"node": root}}
     (issue / "target.json").write_text(json.dumps(told))
+
+
+def test_a_fault_that_is_put_in_reaches_the_callers_and_nothing_below() -> None:
+    rng = np.random.default_rng(0)
+    calls = nx.DiGraph([("front", "mid"), ("mid", "store"), ("front", "other")])
+    table = pd.DataFrame(
+        {
+            (name, metric, statistic): level + scale * rng.normal(size=589)
+            for name in sorted(calls)
+            for metric, statistic, level, scale in (
+                ("latency", "Average", 0.2, 0.002),
+                ("availability", "Average", 99.0, 0.02),
+                ("requests", "Sum", 1000.0, 5.0),
+            )
+        }
+    )
+    made = list(injected(table, table, calls, "front", same=True))
+    assert {issue.root for issue in made} == {"mid", "store", "other"}
+    for issue in made:
+        metric = issue.target[1]
+        start = len(issue.normal)
+        moved = (issue.abnormal - table.iloc[start : start + 5]).xs(metric, axis=1, level=1).abs().max()
+        expected = nx.ancestors(calls, issue.root) | {issue.root}
+        assert set(moved[moved > 0].index.get_level_values(0)) == expected

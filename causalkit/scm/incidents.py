@@ -16,8 +16,8 @@ compared. *Were this service's own change the cause, how much of what is odd wou
    for reasons of their own. So the deepest service that explains itself, its callers and the target wins (`blame`).
 4. Leaves that measure another service from outside (a caller in common, no path between, latency changes that agree in
    rank in normal rows) are left out: they repeat a symptom.
-5. Nothing is named where the target's own deviation is not unlikely among windows of the normal rows, or where nothing
-   below the target explains it.
+5. Nothing is named where the target's deviation and the causes' own are not unlikely among windows of the normal rows,
+   or where nothing below the target explains it.
 
 Sources: metrics and task of PetShop (Hardt et al. 2023, *The PetShop Dataset*); a cause is where a service departs from
 what its callees explain, as in CIRCA (Li et al. 2022) and Budhathoki et al. 2022, but no regression is learned from
@@ -52,8 +52,8 @@ _FEWEST_ROWS, _FEWEST_WINDOWS = 30, 20
 # From here on, in units of a service's scatter, the drift since the normal rows is worth telling.
 _MUCH_DRIFT = 2.0
 _MOST_NAMED = 5
-# In multiples of alpha: how unlikely the target's deviation and the cause's own have to be, both of them.
-_TARGET_LEVEL, _OWN_LEVEL = 3, 10
+# In multiples of alpha: how unlikely the target's deviation and a cause's own have to be together, or either by itself.
+_TARGET_LEVEL, _OWN_LEVEL, _SURE_LEVEL = 3, 10, 0.5
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,10 +134,10 @@ def explain_incident(
     target : tuple of str
         The column that the incident was seen in: latency or availability of a service.
     alpha : float, default 0.05
-        The share of normal windows in which services may be named all the same, roughly. Nothing is named where the
-        target's p-value is above three times that, nor where no service that explains the target has done anything of
-        its own with a p-value, times the number of deviations looked at, below ten times that: neither need be
-        unlikely by itself, both together must be.
+        The share of normal windows in which services may be named all the same, roughly. Two p-values are looked at:
+        the target's, and the least of what services that explain it did, times the number of deviations looked at.
+        Services are named where either is below half of alpha, or where the first is below three times and the second
+        below ten times alpha: together they are as unlikely.
 
     Returns
     -------
@@ -169,8 +169,8 @@ def explain_incident(
     left_out = views(signals)
     seen = signals.deviations.get((front, kind))
     p_value = seen.p_value if seen else 1.0
-    blamed = blame(signals, kind, left_out) if seen and p_value <= _TARGET_LEVEL * alpha else {}
-    if _least_p_value(signals, blamed) > _OWN_LEVEL * alpha:
+    blamed = blame(signals, kind, left_out) if seen else {}
+    if not _unlikely(p_value, _least_p_value(signals, blamed), alpha):
         blamed = {}
     frame = pd.DataFrame([_row(signals, kind, node, found) for node, found in blamed.items()], columns=_COLUMNS)
     frame = frame.astype(dict.fromkeys(_COLUMNS[1:], float))
@@ -178,6 +178,11 @@ def explain_incident(
     reason = [] if blamed else [_why_nobody(target, seen, p_value, alpha)]
     notes = [*reason, *_caveats(signals, left_out, target)]
     return Incident((front, metric, statistic), p_value, len(abnormal), frame, notes)
+
+
+def _unlikely(target: float, own: float, alpha: float) -> bool:
+    together = target <= _TARGET_LEVEL * alpha and own <= _OWN_LEVEL * alpha
+    return together or min(target, own) <= _SURE_LEVEL * alpha
 
 
 def _least_p_value(signals: Signals, blamed: dict[str, Blame]) -> float:

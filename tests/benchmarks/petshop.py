@@ -1,4 +1,6 @@
-"""How well root causes are found: ``python -m tests.benchmarks.petshop --data DIR [--simulate N] [--rivals]``.
+"""How well root causes are found.
+
+``python -m tests.benchmarks.petshop --data DIR [--inject] [--simulate N] [--rivals]``
 
 DIR holds PetShop's recordings (or others laid out like them), one folder a scenario; ``--simulate`` asks about as many
 simulated systems, one incident each. Recall counts ties as what they are worth: the true service's share of the places
@@ -8,6 +10,7 @@ among the first k that its ties have left. CPU seconds; only the ratios say some
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from causalkit.scm.incidents import explain_incident
+from tests.benchmarks.injection import injected
 from tests.benchmarks.rivals import RIVALS, Ranker, Target
 from tests.benchmarks.service_faults import FAULTS
 from tests.benchmarks.services import NORMAL_ROWS, draw_incident, simulate_system
@@ -55,6 +59,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--simulate", type=int, default=0)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--inject", action="store_true", help="also put faults into the normal recordings of --data")
     parser.add_argument("--rivals", action="store_true")
     asked = parser.parse_args()
     methods = METHODS | RIVALS if asked.rivals else METHODS
@@ -64,6 +69,9 @@ def main() -> None:
         for split in answers["split"].unique():
             report(f"{split}, {asked.data.name}", answers[answers["split"] == split], "metric")
         report_normal("normal windows of the recordings", ask(methods, recorded_normal_windows(issues)))
+    if asked.data and asked.inject:
+        for title, made in injected_issues(issues):
+            report(f"faults put into {title}", ask(methods, made), "metric")
     if asked.simulate:
         seeds = range(asked.first_seed, asked.first_seed + asked.simulate)
         answers = ask(methods, (issue for seed in seeds for issue in simulated_issues(seed)))
@@ -112,6 +120,21 @@ def recorded_normal_windows(issues: list[Issue]) -> Iterator[Issue]:
             if (issue.scenario, target) not in seen:
                 seen.add((issue.scenario, target))
                 yield from normal_windows(issue._replace(target=target), every=10)
+
+
+def injected_issues(issues: list[Issue]) -> Iterator[tuple[str, list[Issue]]]:
+    """Incidents made of normal windows, within each recording and of one recording against another."""
+    recordings = {issue.scenario: issue for issue in issues}
+    for (name, one), (other_name, other) in itertools.product(recordings.items(), repeat=2):
+        made = injected(one.normal, other.normal, one.calls, one.target[0], name == other_name)
+        title = f"windows of {other_name}, normal rows of {name}"
+        yield (
+            title,
+            [
+                one._replace(normal=i.normal, abnormal=i.abnormal, target=i.target, root=i.root, kind="put in")
+                for i in made
+            ],
+        )
 
 
 def normal_windows(issue: Issue, every: int) -> Iterator[Issue]:
