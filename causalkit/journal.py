@@ -1,68 +1,54 @@
 """Append-only JSON lines: one finished record, one line, one ``write()``.
 
-A line is written whole or not at all, so a killed process leaves at most one torn line at the end of the file.
-Reading returns every record that is whole and says which bytes it had to leave out.
+What was appended survives the death of the process, whoever else writes to the same journal. Reading stands in
+`causalkit.journal_reading`.
 """
 
 from __future__ import annotations
 
+import errno
+import math
 import os
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+import threading
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
-import msgspec
+from causalkit.encoding import encode
+from causalkit.encoding import plain as plain
+from causalkit.errors import CausalkitError
+from causalkit.journal_files import file_name, numbered_files
 
 SCHEMA = 1
-_BOM = b"\xef\xbb\xbf"
-# Within a text the quotes would be escaped, so that this stands only where a record begins.
-_RECORD_START = re.compile(rb'{"schema":\d+,"kind":')
-_decoder = msgspec.json.Decoder()
-
-
-@dataclass(frozen=True)
-class Damage:
-    """Bytes of a journal that hold no record.
-
-    Attributes
-    ----------
-    path : str
-        The file.
-    start, end : int
-        First byte left out and the byte after the last one.
-    reason : str
-        What was found there instead of a record.
-
-    Examples
-    --------
-    >>> str(Damage("runs.jsonl", 120, 180, "a torn line"))
-    'runs.jsonl, bytes 120 to 180: a torn line'
-    """
-
-    path: str
-    start: int
-    end: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}, bytes {self.start} to {self.end}: {self.reason}"
+# A kill can cut a write only where one page of the file ends and the next begins.
+_PAGE = 4096
+_SHORT = _PAGE // 2
 
 
 class JournalWriter:
     """Append records to a journal; safe for many threads and processes at once.
 
+    A writer may be used on both sides of a fork, and one that is sent to another process opens the journal there.
+
     Parameters
     ----------
     path : path-like
         The journal; made, with its folders, if it is not there.
+    durability : {"process", "power"}, default "process"
+        What a record that was appended survives: the death of the process, or the loss of power as well (``fsync``;
+        threads that wait for it share one).
+    rotate_mb : float, optional
+        How many megabytes a file may have before the next one is begun: ``runs.jsonl``, ``runs.0001.jsonl``, ...
+        Names of that form belong to the journal. A writer begins at the newest one.
 
     Examples
     --------
     >>> import tempfile
+    >>> from causalkit.journal_reading import read_journal
     >>> path = Path(tempfile.mkdtemp()) / "runs.jsonl"
     >>> with JournalWriter(path) as journal:
     ...     journal.append({"kind": "run", "request_id": "a"})
@@ -70,14 +56,28 @@ class JournalWriter:
     [{'schema': 1, 'kind': 'run', 'request_id': 'a'}]
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Literal["process", "power"] = "process",
+        rotate_mb: float | None = None,
+    ) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_APPEND | os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o644)
-        self._close_torn_line()
+        self._again = partial(JournalWriter, self.path, durability=durability, rotate_mb=rotate_mb)
+        _check(self.path, durability, rotate_mb)
+        self._power = durability == "power"
+        self._limit = math.inf if rotate_mb is None else rotate_mb * 1e6
+        self._torn = False
+        self._commits = _Commits()
+        self._file = self._open()
+        # Files of writers that nobody closed are closed with them.
+        self._closing = weakref.finalize(self, os.close, self._file)
+        self._closing.atexit = False
+        _writers.add(self)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record; it survives the death of this process from here on.
+        """Write one record; it survives from here on.
 
         Parameters
         ----------
@@ -89,16 +89,33 @@ class JournalWriter:
         OSError
             If not all of it could be written.
         """
-        line = _encode({"schema": SCHEMA, **record}) + b"\n"
-        written = os.write(self._file, line)
-        if written != len(line):
-            raise OSError(f"{self.path}: only {written} of {len(line)} bytes of a record were written (disk full?)")
+        self.write(encode({"schema": SCHEMA, **record}))
+
+    def write(self, line: bytes) -> None:
+        """Write one line as it is; it survives from here on.
+
+        Parameters
+        ----------
+        line : bytes
+            A record as JSON, without the end of the line. White space may be put before it.
+
+        Raises
+        ------
+        OSError
+            If not all of it could be written.
+        """
+        if not self._power:
+            self._put(line)
+            return
+        with self._commits.turn:
+            self._put(line)
+            self._commits.written += 1
+            self._wait_until_safe(self._commits.written)
 
     def close(self) -> None:
         """Close the file; closing twice does no harm."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file = -1
+        self._closing()
 
     def __enter__(self) -> JournalWriter:
         return self
@@ -108,103 +125,151 @@ class JournalWriter:
     ) -> None:
         self.close()
 
-    def _close_torn_line(self) -> None:
-        # Without this the first record written after a crash would be glued to the torn line and lost with it.
-        size = os.fstat(self._file).st_size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._again, ()
+
+    def _put(self, line: bytes) -> None:
+        data = line + b"\n"
+        written = 0
+        try:
+            while (size := os.lseek(self._file, 0, os.SEEK_END)) >= self._limit:
+                self._turn_over()
+            # A short record that would lie on two pages begins on the second one: a kill leaves it whole or out.
+            room = -size % _PAGE
+            if room < len(data) < _SHORT:
+                data = b" " * room + data
+            torn = self._torn
+            if torn:
+                data = b"\n" + data
+            written = os.write(self._file, data)
+        except OSError as error:
+            raise self._not_written(0, len(data), error) from error
+        if written != len(data):
+            self._torn = True
+            raise self._not_written(written, len(data), OSError(errno.ENOSPC, "disk full?"))
+        if torn:
+            self._torn = False
+
+    def _not_written(self, written: int, length: int, error: OSError) -> Exception:
+        if self._file < 0:
+            return CausalkitError(f"{self.path} was closed; open a new JournalWriter to append to it", path=self.path)
+        return OSError(
+            error.errno,
+            f"only {written} of {length} bytes of a record were written ({error.strerror}); put that right (make room "
+            "on the disk), then append it again",
+            str(self.path),
+        )
+
+    def _wait_until_safe(self, mine: int) -> None:
+        commits = self._commits
+        while commits.safe < mine:
+            if commits.failed:
+                raise OSError(
+                    commits.failed.errno,
+                    f"what was appended may not survive a loss of power ({commits.failed.strerror}); check the disk, "
+                    "then open a new JournalWriter",
+                    str(self.path),
+                ) from commits.failed
+            if commits.syncing:
+                commits.turn.wait()
+            else:
+                self._sync(commits)
+
+    def _sync(self, commits: _Commits) -> None:
+        covered, commits.syncing = commits.written, True
+        # The others go on writing meanwhile, and then wait for the next one.
+        commits.turn.release()
+        try:
+            os.fsync(self._file)
+            commits.safe = covered
+        except OSError as error:
+            # A second fsync would succeed though the pages of the first are lost.
+            commits.failed = error
+        finally:
+            commits.turn.acquire()
+            commits.syncing = False
+            commits.turn.notify_all()
+
+    def _open(self) -> int:
+        """Open the newest file that is not full, or make the next one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        number, newest = max(numbered_files(self.path), default=(0, self.path))
+        number += newest.suffix == ".gz"
+        while True:
+            file = os.open(
+                self.path.with_name(file_name(self.path, number)), os.O_APPEND | os.O_CREAT | os.O_RDWR, 0o644
+            )
+            size = os.fstat(file).st_size
+            if size < self._limit:
+                break
+            os.close(file)
+            number += 1
+        # Without this the first record written after a crash would be glued to the torn line.
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            try:
+                os.write(file, b"\n")
+            except OSError:
+                # The disk is full; the first record there is room for brings it along.
+                self._torn = True
+        if self._power:
+            _sync_folder(self.path.parent)
+        return file
+
+    def _turn_over(self) -> None:
+        with self._commits.turn:
+            if os.fstat(self._file).st_size < self._limit:
+                return
+            if self._power:
+                os.fsync(self._file)
+            newer = self._open()
+            # The number stays, so that no thread writes to a file that another one has closed.
+            os.dup2(newer, self._file, inheritable=False)
+            os.close(newer)
 
 
-def read_journal(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], list[Damage]]:
-    r"""Read every whole record of a journal and say which bytes hold none.
+@dataclass
+class _Commits:
+    """What the threads share that wait for one ``fsync``."""
 
-    Parameters
-    ----------
-    path : path-like
-        A JSONL file.
-
-    Returns
-    -------
-    records : list of dict
-        In the order of the file.
-    damage : list of Damage
-        One entry for each line that is no record; empty for a sound journal.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "runs.jsonl"
-    >>> _ = path.write_bytes(b'{"kind":"run"}\n{"kind":"st')
-    >>> records, damage = read_journal(path)
-    >>> records, [(part.start, part.end, part.reason) for part in damage]
-    ([{'kind': 'run'}], [(15, 26, 'a torn line')])
-    """
-    records: list[dict[str, Any]] = []
-    damage: list[Damage] = []
-    for start, line in _lines(Path(path)):
-        found = _decode(line)
-        if isinstance(found, dict):
-            records.append(found)
-            continue
-        for offset, piece in _pieces(line):
-            found = _decode(piece)
-            if isinstance(found, dict):
-                records.append(found)
-            elif found:
-                damage.append(Damage(str(path), start + offset, start + offset + len(piece), found))
-    return records, damage
+    turn: threading.Condition = field(default_factory=threading.Condition)
+    written: int = 0
+    safe: int = 0
+    syncing: bool = False
+    failed: OSError | None = None
 
 
-def plain(value: Any) -> Any:
-    """Return what JSON can hold of a value it does not know: numbers and lists for numpy's, else text.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> plain(np.int64(3)), plain(np.array([0.5])), plain(Path("runs.jsonl"))
-    (3, [0.5], 'runs.jsonl')
-    """
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+_writers: weakref.WeakSet[JournalWriter] = weakref.WeakSet()
 
 
-def _encode(record: Mapping[str, Any]) -> bytes:
+def _renew_locks() -> None:
+    # A thread that held one is not there in the child.
+    for writer in _writers:
+        writer._commits = _Commits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+def _check(path: Path, durability: str, rotate_mb: float | None) -> None:
+    if durability not in ("process", "power"):
+        raise CausalkitError(
+            f"durability is {durability!r}; choose 'process' (survives a kill) or 'power' (survives a power failure)",
+            durability=durability,
+        )
+    if rotate_mb is not None and not (isinstance(rotate_mb, int | float) and rotate_mb > 0):
+        raise CausalkitError(
+            f"rotate_mb is {rotate_mb!r}; give the megabytes of a file, a number above 0, or None", rotate_mb=rotate_mb
+        )
+    if path.is_dir():
+        raise CausalkitError(f"{path} is a folder; name a file in it", path=path)
+    if path.suffix == ".gz":
+        raise CausalkitError(f"{path} is a packed journal, which takes no more; name it without .gz", path=path)
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
     try:
-        return msgspec.json.encode(record, enc_hook=plain)
-    except UnicodeEncodeError:
-        return msgspec.json.encode(_utf8(msgspec.to_builtins(record, enc_hook=plain)))
-
-
-def _utf8(value: Any) -> Any:
-    """Replace what UTF-8 cannot hold: file names of other encodings come as lone surrogates."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, dict):
-        return {_utf8(key): _utf8(item) for key, item in value.items()}
-    return [_utf8(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _decode(line: bytes) -> dict[str, Any] | str:
-    """Return the record that a line holds, or why it holds none; nothing is wrong with a blank line."""
-    body = line.removeprefix(_BOM)
-    if not body.strip():
-        return ""
-    try:
-        found = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return f"not JSON ({error})" if line.endswith(b"\n") else "a torn line"
-    return found if isinstance(found, dict) else "JSON, but not an object"
-
-
-def _pieces(line: bytes) -> Iterator[tuple[int, bytes]]:
-    # Another writer may have gone on behind the torn line of one that died: what it wrote is whole.
-    starts = [0, *(match.start() for match in _RECORD_START.finditer(line, 1)), len(line)]
-    for start, end in pairwise(starts):
-        yield start, line[start:end]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    start = 0
-    with path.open("rb") as file:
-        for line in file:
-            yield start, line
-            start += len(line)
+        os.fsync(file)
+    finally:
+        os.close(file)
