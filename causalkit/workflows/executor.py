@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from causalkit.errors import CausalkitError
-from causalkit.workflows.quality import QualitySignals
-from causalkit.workflows.tracer import OpenRun, Tracer
+from causalkit.workflows.open_runs import OpenRun
+from causalkit.workflows.tracer import RUN_KEYS, Tracer
 
 READS = "causalkit.reads"
 WRITES = "causalkit.writes"
-# What the run itself is told by its caller; everything else in the state belongs to the steps.
-_RUN_KEYS = ("request_id", "question", "mode", "conversation_id", "turn_index")
 
 Step = Callable[["ObservedState", Any], Mapping[str, Any] | None]
 
@@ -80,6 +79,11 @@ class GraphExecutor:
     tracer : Tracer
         Records every run and every step, with the state keys each step read and wrote.
 
+    Raises
+    ------
+    CausalkitError
+        If a step is a coroutine function (``.step``).
+
     Examples
     --------
     >>> def shout(state, runtime):
@@ -131,7 +135,7 @@ class GraphExecutor:
                 workflow=name,
             )
         state = ObservedState({**initial_state, **(knobs or {})})
-        told = {key: initial_state[key] for key in _RUN_KEYS if initial_state.get(key) is not None}
+        told = {key: initial_state[key] for key in RUN_KEYS if initial_state.get(key) is not None}
         with self.tracer.workflow(name, knobs=knobs, **told, **attributes) as run:
             try:
                 for step_name, step in self.workflows[name]:
@@ -151,11 +155,18 @@ class GraphExecutor:
 
 def _named(step: Any) -> tuple[str, Step]:
     name = getattr(step, "name", None) or getattr(step, "__name__", None) or type(step).__name__
-    return name, step.run if hasattr(step, "run") else step
+    function = step.run if hasattr(step, "run") else step
+    if inspect.iscoroutinefunction(function):
+        raise CausalkitError(
+            f"step {name!r} is a coroutine function, and steps run one after the other without a loop; give a function "
+            "that calls asyncio.run on it",
+            step=name,
+        )
+    return name, function
 
 
 def _close(run: OpenRun, state: Mapping[str, Any]) -> None:
     answer = state.get("final_answer")
     run.final_answer = None if answer is None else str(answer)
     run.urls_used = list(state.get("citations") or ())
-    run.quality_signals = QualitySignals.from_state(state, run.steps).to_dict()
+    run.state = state

@@ -2,115 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import threading
-import time
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter_ns
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import msgspec
 
-from causalkit.journal import JournalWriter, plain
-from causalkit.spans import new_span_id, open_span
-from causalkit.workflows.records import StepTrace, WorkflowTrace
+from causalkit.errors import CausalkitError
+from causalkit.redaction import mask_secrets
+from causalkit.spans import carry_across_threads, current
+from causalkit.workflows.failures import describe_error
+from causalkit.workflows.open_runs import OpenRun, OpenStep, StepOfCurrentRun
+from causalkit.workflows.records import WorkflowTrace
+from causalkit.workflows.run_log import OnError, Redact, RunLog
 
-# 0.1 microseconds: below the resolution of what a step does, and shorter lines.
-_LATENCY_DECIMALS = 4
-_STACK_LIMIT = 20
+if TYPE_CHECKING:
+    from causalkit.workflows.costs import CostStatsManager
 
-# Runs under way in this process, whichever tracer records them: they share its cores.
-_under_way = 0
-_counting = threading.Lock()
+# What a run is told by its caller, also under these names in the state of a workflow.
+RUN_KEYS = ("request_id", "question", "mode", "conversation_id", "turn_index")
 
-
-@dataclass
-class OpenStep:
-    """A step that is running; what is put into `attributes` is recorded with it."""
-
-    step_id: str
-    step_name: str
-    attributes: dict[str, Any] = field(default_factory=dict)
-    model_loads: int = 0
-
-
-@dataclass
-class OpenRun:
-    """A run that is running; its fields may be set until it ends."""
-
-    request_id: str
-    workflow_name: str
-    question: str
-    started_ns: int
-    timestamp: datetime
-    tracer: Tracer
-    attributes: dict[str, Any] = field(default_factory=dict)
-    urls_used: list[str] = field(default_factory=list)
-    final_answer: str | None = None
-    quality_signals: dict[str, Any] = field(default_factory=dict)
-    cost_stats: dict[str, Any] = field(default_factory=dict)
-    steps: list[StepTrace] = field(default_factory=list)
-    _begun: set[str] = field(default_factory=set)
-
-    @contextmanager
-    def step(self, step_name: str, **attributes: Any) -> Iterator[OpenStep]:
-        """Record what happens inside the block as one step.
-
-        Parameters
-        ----------
-        step_name : str
-            What the step is called.
-        **attributes : Any
-            Recorded with the step; more may be added to ``.attributes`` inside the block.
-
-        Yields
-        ------
-        OpenStep
-            The running step.
-        """
-        step = OpenStep(new_span_id(), step_name, attributes)
-        error: BaseException | None = None
-        self._begun.add(step.step_id)
-        with open_span(step.step_id) as parent_id:
-            started_ns = time.perf_counter_ns()
-            try:
-                yield step
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                self._end_step(step, parent_id, started_ns, time.perf_counter_ns(), error)
-
-    def _end_step(
-        self,
-        step: OpenStep,
-        parent_id: str | None,
-        started_ns: int,
-        ended_ns: int,
-        error: BaseException | None,
-    ) -> None:
-        done = StepTrace(
-            step_id=step.step_id,
-            # The span that is open here may be a step of another run: a run within it is a run of its own.
-            parent_id=parent_id if parent_id in self._begun else None,
-            step_name=step.step_name,
-            # One wall-clock reading a run; within it every start lies on the monotonic clock.
-            start=self.timestamp + timedelta(microseconds=(started_ns - self.started_ns) / 1000),
-            latency_ms=_milliseconds(started_ns, ended_ns),
-            success=error is None,
-            model_loads=step.model_loads,
-            attributes=step.attributes,
-            error=describe_error(error),
-        )
-        self.steps.append(done)
-        self.tracer.write({"kind": "step", "request_id": self.request_id, **msgspec.to_builtins(done, enc_hook=plain)})
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Tracer:
     """Record runs and their steps, into a journal or in memory.
+
+    A step knows the step it ran in, also through threads, pools, executors, tasks and generators. A tracer may be used
+    by many threads, and after a fork by both processes.
 
     Parameters
     ----------
@@ -118,6 +40,20 @@ class Tracer:
         The journal to append to; without it the runs are kept in memory only.
     router_version : str, optional
         Recorded with every run.
+    durability : {"process", "power"}, default "process"
+        What a finished step survives: the death of the process, or the loss of power as well.
+    rotate_mb : float, optional
+        Begin a new file when the journal has this size.
+    cost_stats : CostStatsManager, optional
+        Counts every run that ends.
+    redact : callable, optional
+        Takes each record and returns what may be written of it; by default keys, tokens and e-mail addresses are
+        masked. None writes everything.
+    on_error : callable, optional
+        Called with the error and the record when one could not be written. Without it the error is raised where the
+        step or run ends, or added as a note to what the workflow itself raised.
+    keep_runs : bool, optional
+        Keep finished runs in ``.runs``; by default only where there is no journal.
 
     Examples
     --------
@@ -127,19 +63,52 @@ class Tracer:
     ...         pass
     >>> tracer.runs
     [<WorkflowTrace answer ok: 1 steps, ... ms>]
+
+    Functions can be recorded whole:
+
+    >>> @tracer.step("rank")
+    ... def rank(hits):
+    ...     return sorted(hits)
+    >>> @tracer.workflow("answer")
+    ... async def answer(question):
+    ...     return rank(question.split())
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, router_version: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        router_version: str | None = None,
+        durability: Literal["process", "power"] = "process",
+        rotate_mb: float | None = None,
+        cost_stats: CostStatsManager | None = None,
+        redact: Redact | None = mask_secrets,
+        on_error: OnError | None = None,
+        keep_runs: bool | None = None,
+    ) -> None:
+        carry_across_threads()
         self.router_version = router_version
-        self.runs: list[WorkflowTrace] = []
-        self._journal = None if path is None else JournalWriter(path)
-        self._lock = threading.Lock()
-        self._sequence = 0
+        self.log = RunLog(
+            path,
+            durability=durability,
+            rotate_mb=rotate_mb,
+            cost_stats=cost_stats,
+            redact=redact,
+            on_error=on_error,
+            keep_runs=path is None if keep_runs is None else keep_runs,
+        )
+        self.sequence = itertools.count(1)
+        self._explicit: dict[str, OpenStep] = {}
 
-    @contextmanager
+    @property
+    def runs(self) -> list[WorkflowTrace]:
+        """The finished runs that are kept in memory."""
+        return self.log.runs
+
     def workflow(
         self,
         workflow_name: str,
+        /,
         *,
         request_id: str | None = None,
         question: str = "",
@@ -148,8 +117,8 @@ class Tracer:
         turn_index: int = 0,
         knobs: Mapping[str, Any] | None = None,
         **attributes: Any,
-    ) -> Iterator[OpenRun]:
-        """Record what happens inside the block as one run.
+    ) -> OpenRun:
+        """Return a run, to be used with ``with``, ``async with``, or as a decorator that records each call.
 
         Parameters
         ----------
@@ -164,103 +133,173 @@ class Tracer:
         **attributes : Any
             Anything else worth recording. The load of the host, the number of runs under way and a sequence number
             are recorded always, because a busy host alone makes unrelated steps slow together.
-
-        Yields
-        ------
-        OpenRun
-            The run, with ``.step(name)``.
         """
-        seen = self._enter({"knobs": dict(knobs)} if knobs else {}, attributes)
-        now, started_ns = datetime.now(UTC), time.perf_counter_ns()
-        name = new_span_id() if request_id is None else str(request_id)
-        run = OpenRun(name, workflow_name, str(question), started_ns, now, self, seen)
-        error: BaseException | None = None
-        try:
-            yield run
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            latency_ms = _milliseconds(started_ns, time.perf_counter_ns())
-            self._leave(run, latency_ms, error, mode, conversation_id, turn_index)
+        return OpenRun(
+            self,
+            workflow_name,
+            {"knobs": dict(knobs), **attributes} if knobs else attributes,
+            request_id=request_id,
+            question=question,
+            mode=mode,
+            conversation_id=conversation_id,
+            turn_index=turn_index,
+        )
 
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Append one record to the journal, if there is one."""
-        if self._journal is not None:
-            self._journal.append(record)
+    @overload
+    def step(self, step_name: str, /, **attributes: Any) -> OpenStep: ...
+
+    @overload
+    def step(self, step_name: _Function, /) -> _Function: ...
+
+    def step(self, step_name: Any, /, **attributes: Any) -> Any:
+        """Return a step of the run that is open where it begins; also a decorator, ``@tracer.step`` or with a name.
+
+        Outside all runs of this tracer it does nothing, so that a decorated function can be used anywhere.
+
+        Parameters
+        ----------
+        step_name : str or callable
+            What the step is called; a function that is decorated without a name gives its own.
+        **attributes : Any
+            Recorded with the step.
+        """
+        if isinstance(step_name, str):
+            return StepOfCurrentRun(self, step_name, attributes)
+        return StepOfCurrentRun(self, step_name.__name__, attributes)(step_name)
+
+    def start_step(self, step_name: str, state: Mapping[str, Any] | None = None) -> str:
+        """Begin a step by hand and return its id; it lasts until `end_step`.
+
+        It belongs to the run that is open here; where there is none, one begins that `write_workflow_trace` ends, and
+        ``request_id``, ``question``, ``mode``, ``conversation_id`` and ``turn_index`` of `state` are recorded with it.
+        The step around it is its parent; it is no parent itself, because nothing says which steps lie within it.
+
+        Examples
+        --------
+        >>> tracer = Tracer()
+        >>> step_id = tracer.start_step("search", {"request_id": "r1"})
+        >>> tracer.end_step(step_id, {"final_answer": "so"})
+        >>> tracer.write_workflow_trace()
+        >>> tracer.runs[0].request_id, tracer.runs[0].steps[0].step_name
+        ('r1', 'search')
+        """
+        run = next(self.runs_here(), None) or self._implicit_run(state or {})
+        if state is not None:
+            run.state = state
+        step = OpenStep(run, step_name, {})
+        self._explicit[step.step_id] = step
+        step.start(current())
+        return step.step_id
+
+    def end_step(
+        self,
+        step_id: str,
+        state: Mapping[str, Any] | None = None,
+        success: bool = True,
+        error: BaseException | str | None = None,
+        model_loads: int = 0,
+    ) -> None:
+        """End a step that `start_step` began.
+
+        Parameters
+        ----------
+        step_id : str
+            What `start_step` returned.
+        state : mapping, optional
+            The state of the workflow now; the last one is what the quality signals are computed from.
+        success : bool, default True
+            Whether it succeeded; a step with an error did not.
+        error : exception or str, optional
+            What went wrong.
+        model_loads : int, default 0
+            How often a model was loaded.
+
+        Raises
+        ------
+        CausalkitError
+            If no such step is open (``.step_id``, ``.open_steps``).
+        """
+        ended_ns = perf_counter_ns()
+        step = self._explicit.pop(step_id, None)
+        if step is None:
+            open_steps = {known: step.step_name for known, step in self._explicit.items()}
+            names = ", ".join(f"{name!r} ({known})" for known, name in open_steps.items()) or "none"
+            raise CausalkitError(
+                f"no step {step_id!r} is open, or it was ended before; open are: {names}",
+                step_id=step_id,
+                open_steps=open_steps,
+            )
+        if state is not None:
+            step.within.state = state
+        step.model_loads = model_loads
+        described = {"type": "", "message": error, "stack": ""} if isinstance(error, str) else describe_error(error)
+        step.finish(ended_ns, success and error is None, described)
+
+    def write_workflow_trace(self, trace: WorkflowTrace | None = None) -> None:
+        """End the run that `start_step` began here, or write a given run.
+
+        Parameters
+        ----------
+        trace : WorkflowTrace, optional
+            A run to write. If the run that `start_step` began has its ``request_id``, that one ends, and what `trace`
+            leaves empty of steps, timestamp and latency is taken from it.
+
+        Raises
+        ------
+        CausalkitError
+            If no run was begun by `start_step` here, or the given one has no steps and another ``request_id``
+            (``.request_id``).
+        """
+        run = next((run for run in self.runs_here() if run.implicit), None)
+        if trace is not None and (run is None or run.request_id != trace.request_id):
+            self.log.check_open()
+            if run is not None and not trace.steps:
+                raise CausalkitError(
+                    f"the steps that were begun here belong to run {run.request_id!r}, but the trace is of run "
+                    f"{trace.request_id!r}; give start_step a state with this request_id, or the trace its steps",
+                    request_id=run.request_id,
+                )
+            self.log.conclude(trace, {})
+        elif run is None:
+            raise CausalkitError("start_step began no run here; give the trace to write", request_id=None)
+        else:
+            done = run.leave(None)
+            self.log.conclude(done if trace is None else _filled(trace, done), run.state, run.steps)
 
     def close(self) -> None:
-        """Close the journal."""
-        if self._journal is not None:
-            self._journal.close()
+        """Close the journal; closing twice does no harm, recording afterwards is an error."""
+        self.log.close()
 
-    def _enter(self, knobs: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:
-        with self._lock:
-            self._sequence += 1
-            sequence = self._sequence
-        load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-        return {"load_1m": load, "concurrent_runs": _count(+1), "sequence": sequence, **knobs, **attributes}
+    def __enter__(self) -> Tracer:
+        return self
 
-    def _leave(
-        self,
-        run: OpenRun,
-        latency_ms: float,
-        error: BaseException | None,
-        mode: str,
-        conversation_id: str | None,
-        turn_index: int,
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
     ) -> None:
-        done = WorkflowTrace(
-            request_id=run.request_id,
-            workflow_name=run.workflow_name,
-            question=run.question,
-            conversation_id=None if conversation_id is None else str(conversation_id),
-            router_version=self.router_version,
-            mode=mode,
-            turn_index=turn_index,
-            timestamp=run.timestamp,
-            success=error is None and all(step.success for step in run.steps),
-            total_latency_ms=latency_ms,
-            steps=tuple(run.steps),
-            urls_used=run.urls_used,
-            final_answer=run.final_answer,
-            quality_signals=run.quality_signals,
-            cost_stats=run.cost_stats,
-            attributes=run.attributes,
-            error=describe_error(error),
-        )
-        _count(-1)
-        if self._journal is None:
-            self.runs.append(done)
-        record = done.to_record()
-        # Its steps stand in the journal already, each on a line of its own.
-        record.pop("steps", None)
-        self.write(record)
+        self.close()
+
+    def runs_here(self) -> Iterator[OpenRun]:
+        """Yield the runs of this tracer that are open here, innermost first."""
+        span = current()
+        while span is not None:
+            if span.open and isinstance(span, OpenRun) and span.tracer is self:
+                yield span
+            span = span.outer
+
+    def _implicit_run(self, state: Mapping[str, Any]) -> OpenRun:
+        told = {key: state[key] for key in RUN_KEYS if state.get(key) is not None}
+        run = OpenRun(self, str(state.get("workflow_name") or ""), {}, **told)
+        run.implicit = True
+        run.enter(None)
+        return run
 
 
-def _count(change: int) -> int:
-    global _under_way
-    with _counting:
-        _under_way += change
-        return _under_way
-
-
-def describe_error(error: BaseException | None) -> dict[str, str] | None:
-    """Return type, message and a bounded stack (``module:function:line``) of an exception as JSON can hold them.
-
-    Examples
-    --------
-    >>> describe_error(ValueError("too deep"))
-    {'type': 'ValueError', 'message': 'too deep', 'stack': ''}
-    """
-    if error is None:
-        return None
-    frames = [
-        f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_qualname}:{line}"
-        for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    return {"type": type(error).__name__, "message": str(error), "stack": "\n".join(frames[-_STACK_LIMIT:])}
-
-
-def _milliseconds(started_ns: int, ended_ns: int) -> float:
-    return round((ended_ns - started_ns) / 1e6, _LATENCY_DECIMALS)
+def _filled(trace: WorkflowTrace, run: WorkflowTrace) -> WorkflowTrace:
+    latency_ms = run.total_latency_ms if trace.total_latency_ms is None else trace.total_latency_ms
+    return msgspec.structs.replace(
+        trace,
+        steps=trace.steps or run.steps,
+        timestamp=trace.timestamp or run.timestamp,
+        total_latency_ms=latency_ms,
+        attributes={**run.attributes, **trace.attributes},
+    )

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from causalkit.errors import CausalkitError
 from causalkit.workflows.executor import READS, WRITES, GraphExecutor, ObservedState
+from causalkit.workflows.quality import quality_signal
 from causalkit.workflows.records import WorkflowTrace
 from causalkit.workflows.tracer import Tracer
 
@@ -142,3 +143,41 @@ def test_the_callers_state_is_left_as_it_was() -> None:
     state = {"question": "why?", "depth": 1}
     GraphExecutor({"qa": [search]}, Tracer()).execute("qa", state)
     assert state == {"question": "why?", "depth": 1}
+
+
+def test_a_coroutine_function_is_refused_by_name() -> None:
+    async def search_later(state: ObservedState, runtime: Any) -> None: ...
+
+    class Later:
+        name = "later"
+
+        async def run(self, state: ObservedState, runtime: Any) -> None: ...
+
+    for step, name in ((search_later, "search_later"), (Later(), "later")):
+        with pytest.raises(CausalkitError, match=f"step '{name}' is a coroutine function") as caught:
+            GraphExecutor({"qa": [step]}, Tracer())
+        assert caught.value.step == name
+
+
+def test_the_users_signals_see_the_final_state() -> None:
+    @quality_signal(name="number_of_hits")
+    def number_of_hits(trace: WorkflowTrace, state: Mapping[str, Any]) -> int:
+        return len(state["hits"])
+
+    try:
+        _, run = execute(search, answer)
+    finally:
+        quality_signal.unregister("number_of_hits")
+    assert run.quality_signals["number_of_hits"] == 3
+
+
+def test_steps_within_a_step_are_its_children() -> None:
+    tracer = Tracer()
+
+    def outer(state: ObservedState, runtime: Any) -> None:
+        with tracer.step("inner"):
+            pass
+
+    GraphExecutor({"qa": [outer]}, tracer).execute("qa", {})
+    first, second = tracer.runs[0].steps
+    assert (first.step_name, second.step_name, second.parent_id) == ("outer", "inner", first.step_id)
