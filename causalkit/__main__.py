@@ -1,4 +1,4 @@
-"""``python -m causalkit``: record the recordings of ``data/`` anew, serve as a worker, check the reference cases."""
+"""``python -m causalkit``: record ``data/`` anew, serve as a worker, check reference cases, find regressions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from causalkit.errors import CausalkitError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 2 with one sentence on stderr where the input is unusable."""
+    """Run one command; return 0, 1 for a finding, or 2 with one sentence on stderr where the input is unusable."""
     # Each command imports what it runs: a worker starts without the packages that recording needs.
     given = _parser().parse_args(arguments)
     try:
@@ -40,7 +40,23 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--seed", type=int, default=0, help="decides questions, knobs and order")
     record.add_argument("--quiet", action="store_true", help="no progress bar")
     record.set_defaults(run=_record)
+    _add_regress(commands.add_parser("regress", help="ask a workflow its cases and compare with an earlier run"))
     return parser
+
+
+def _add_regress(regress: argparse.ArgumentParser) -> None:
+    regress.add_argument("--dataset", required=True, help="the cases, one JSON object a line")
+    regress.add_argument("--workflow", required=True, metavar="MODULE:FUNCTION", help="what is asked")
+    regress.add_argument("--output-dir", type=Path, required=True, help="takes the journal of the runs")
+    regress.add_argument("--report", type=Path, required=True, help="where the report is written, as JSON")
+    regress.add_argument("--baseline", help="the report of an earlier run; without it every case has to pass")
+    regress.add_argument("--repeat", type=int, default=1, help="how often each case is asked")
+    regress.add_argument("--jobs", type=int, default=1, help="how many cases run at once")
+    regress.add_argument("--time-limit", type=float, default=60.0, metavar="SECONDS", help="for each case")
+    regress.add_argument("--seed", type=int, default=0, help="of the resampling and of each case")
+    regress.add_argument("--junit", type=Path, help="JUnit XML (default: junit.xml in the output folder)")
+    regress.add_argument("--quiet", action="store_true", help="no progress bar")
+    regress.set_defaults(run=_regress)
 
 
 def _worker(given: argparse.Namespace) -> int:
@@ -70,6 +86,31 @@ def _record(given: argparse.Namespace) -> int:
     counts = (f"{part['total']} {name} ({part['failed']} failed)" for name, part in about["runs"].items())
     sys.stdout.write(f"recorded {' and '.join(counts)} into {folder}\n")
     return 0
+
+
+def _regress(given: argparse.Namespace) -> int:
+    from causalkit.workflows.regression import run_regression
+    from causalkit.workflows.regression_text import summary, write_junit
+    from causalkit.workflows.regression_worker import load_workflow
+
+    for path in (given.report, given.junit):
+        if path is not None and path.is_dir():
+            raise CausalkitError(f"{path} is a folder; name a file for the report", path=str(path))
+    report = run_regression(
+        given.dataset,
+        load_workflow(given.workflow),
+        baseline=given.baseline,
+        repeat=given.repeat,
+        jobs=given.jobs,
+        time_limit_s=given.time_limit,
+        random_seed=given.seed,
+        output_dir=given.output_dir,
+        progress=not given.quiet,
+    )
+    report.save(given.report)
+    write_junit(report, given.junit or given.output_dir / "junit.xml")
+    sys.stdout.write(f"{summary(report)}\n")
+    return 1 if report.regressed else 0
 
 
 if __name__ == "__main__":
