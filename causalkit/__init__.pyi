@@ -24,10 +24,17 @@ from .scm.incidents import explain_incident as explain_incident
 from .scm.interventions import Scale as Scale
 from .scm.interventions import Shift as Shift
 from .scm.model import FittedSCM as FittedSCM
+from .workflows.compact import compact as compact
+from .workflows.cost_stats import WorkflowCostStats as WorkflowCostStats
+from .workflows.costs import CostStatsManager as CostStatsManager
 from .workflows.executor import GraphExecutor as GraphExecutor
 from .workflows.quality import QualitySignals as QualitySignals
+from .workflows.quality import quality_signal as quality_signal
 from .workflows.records import StepTrace as StepTrace
 from .workflows.records import WorkflowTrace as WorkflowTrace
+from .workflows.regression import run_regression as run_regression
+from .workflows.regression_cases import RegressionCase as RegressionCase
+from .workflows.regression_report import RegressionReport as RegressionReport
 from .workflows.tracer import Tracer as Tracer
 from .workflows.traces import Traces as Traces
 from .workflows.traces import load_traces as load_traces

@@ -27,3 +27,15 @@ def interval(bounds: Sequence[float], *, signed: bool = False) -> str:
     """
     low, high = (number(bound, signed=signed) for bound in bounds)
     return f"{low} to {high}"
+
+
+def one_line(text: object, most: int) -> str:
+    r"""Return a text on one line, cut to so many characters.
+
+    Examples
+    --------
+    >>> one_line("no such\n  document", 9)
+    'no such …'
+    """
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

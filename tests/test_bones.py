@@ -25,8 +25,13 @@ INDEX_ADDRESS = re.compile(r"/simple\b|--(?:extra-)?index-url|https?://[^\s\"']*
 MAY_NAME_ADDRESSES = {"tests/test_bones.py"}
 
 
+# What has another name on conda-forge.
+IN_CONDA = {"python-duckdb": "duckdb", "ibis-duckdb": "ibis-framework"}
+
+
 def _bounds(requirements: list[str]) -> dict[str, SpecifierSet]:
-    return {canonicalize_name(r.name): r.specifier for r in map(Requirement, requirements)}
+    parsed = [(canonicalize_name(r.name), r.specifier) for r in map(Requirement, requirements)]
+    return {IN_CONDA.get(name, name): bounds for name, bounds in parsed}
 
 
 def _files_to_commit() -> list[Path]:

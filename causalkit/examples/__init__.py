@@ -6,6 +6,7 @@ question                                                    name                
 Where is a recording of a real pipeline?                    `load_recording`     `recordings`
 Which models have a known answer?                           `reference_cases`    `cases`
 Does one of them come out as it must?                       `check_case`         `cases`
+Which workflow is regression-tested?                        `answer`             `answer`
 Which service can be asked everything, with its truth?      `runs`, `graph`      `shop`
 ==========================================================  ===================  =================
 

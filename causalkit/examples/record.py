@@ -28,10 +28,10 @@ from causalkit.examples.lessons import STEPS as LESSON_STEPS
 from causalkit.examples.router import load_questions, route
 from causalkit.examples.search_index import SearchIndex
 from causalkit.examples.search_qa import KNOBS, SLOW_CHECK_STEPS, STEPS, warm
-from causalkit.journal import JournalWriter, read_journal
+from causalkit.journal import JournalWriter
 from causalkit.workflows.executor import GraphExecutor
-from causalkit.workflows.records import merge_records
 from causalkit.workflows.tracer import Tracer
+from causalkit.workflows.traces import load_traces
 
 NUM_RUNS = 3600
 # One run in eight goes to the slow release; it is there to be found, not to fit a model to.
@@ -153,7 +153,8 @@ def _answer(executor: GraphExecutor, request: Request, index: SearchIndex) -> No
 
 
 def _compact(raw: Path, journal: Path) -> dict[str, int]:
-    runs, _ = merge_records(read_journal(raw)[0])
+    # One run is in one of the two journals only.
+    runs = load_traces(raw) if raw.stat().st_size else ()
     with JournalWriter(journal) as writer:
         for run in sorted(runs, key=lambda run: run.request_id):
             record = run.to_record()

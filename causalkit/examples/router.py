@@ -47,10 +47,21 @@ def route(question: str) -> Route:
     >>> route("What does n_jobs do?")
     Route(workflow='search_qa', confidence=0.97)
     """
-    text = question.lower()
-    score = BIAS + _weight(LESSON_CUES, text) - _weight(SEARCH_CUES, text)
+    score = cue_score(question)
     confidence = round(1 / (1 + exp(-abs(score))), 2)
     return Route("lesson_pack" if score > 0 else "search_qa", confidence)
+
+
+def cue_score(question: str) -> float:
+    """Return how much the words of a question speak for a lesson; below zero they speak for an answer.
+
+    Examples
+    --------
+    >>> cue_score("Teach me how group by works")
+    1.5
+    """
+    text = question.lower()
+    return BIAS + _weight(LESSON_CUES, text) - _weight(SEARCH_CUES, text)
 
 
 def load_questions() -> list[dict[str, Any]]:

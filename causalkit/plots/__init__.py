@@ -1,27 +1,31 @@
 """One picture per subject: each function takes the thing to show and an ``ax``, returns the axes, and never shows them.
 
-==========================================================  =======================  =================
-question                                                    name                     module
-==========================================================  =======================  =================
-What causes what, and why is an edge there?                 `plot_dag`               `dag`
-How long does each step take?                               `plot_latency`           `latency`
-Which mechanism holds on unseen rows?                       `plot_validation`        `validation`
-What does an intervention do to a node?                     `plot_intervention`      `interventions`
-How large are these effects?                                `plot_effects`           `effects`
-What would each setting of a treatment do?                  `plot_effect_curve`      `effect_curve`
-What would these very rows have been?                       `plot_counterfactual`    `counterfactual`
-Which causes are strong?                                    `plot_strengths`         `strengths`
-Which mechanisms changed the target, and by how much?       `plot_change`            `change`
-Where do my functions fail?                                 `plot_failures`          `failures`
-Which nodes are to blame?                                   `plot_root_causes`       `causes`
-Where in the graph do they stand?                           `plot_causes_on_graph`   `causes_graph`
-Which rows are outliers, and what made each one?            `plot_outliers`          `outliers`
-Which service explains an incident?                         `plot_incident`          `incidents`
-What does one mechanism make of its parents?                `plot_mechanism`         `mechanism`
-What did climbing the ladder win?                           `plot_ladder`            `ladder`
-Which edges does the data contradict?                       `plot_falsification`     `falsification`
-Did the predictions for unseen settings come true?          `plot_backtest`          `backtest`
-==========================================================  =======================  =================
+==========================================================  ========================  ===================
+question                                                    name                      module
+==========================================================  ========================  ===================
+What causes what, and why is an edge there?                 `plot_dag`                `dag`
+How long does each step take?                               `plot_latency`            `latency`
+What did one run do, and when?                              `plot_timeline`           `timeline`
+Which steps failed, and of what?                            `plot_step_failures`      `step_failures`
+How did the latency go over time?                           `plot_latency_over_time`  `latency_over_time`
+Which cases of a regression run moved?                      `plot_regression`         `regression`
+Which mechanism holds on unseen rows?                       `plot_validation`         `validation`
+What does an intervention do to a node?                     `plot_intervention`       `interventions`
+How large are these effects?                                `plot_effects`            `effects`
+What would each setting of a treatment do?                  `plot_effect_curve`       `effect_curve`
+What would these very rows have been?                       `plot_counterfactual`     `counterfactual`
+Which causes are strong?                                    `plot_strengths`          `strengths`
+Which mechanisms changed the target, and by how much?       `plot_change`             `change`
+Where do my functions fail?                                 `plot_failures`           `failures`
+Which nodes are to blame?                                   `plot_root_causes`        `causes`
+Where in the graph do they stand?                           `plot_causes_on_graph`    `causes_graph`
+Which rows are outliers, and what made each one?            `plot_outliers`           `outliers`
+Which service explains an incident?                         `plot_incident`           `incidents`
+What does one mechanism make of its parents?                `plot_mechanism`          `mechanism`
+What did climbing the ladder win?                           `plot_ladder`             `ladder`
+Which edges does the data contradict?                       `plot_falsification`      `falsification`
+Did the predictions for unseen settings come true?          `plot_backtest`           `backtest`
+==========================================================  ========================  ===================
 
 Colours are those of Okabe and Ito, which people who see no red or no green can tell apart; nothing is told by colour
 alone.

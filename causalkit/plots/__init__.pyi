@@ -12,7 +12,11 @@ from .incidents import plot_incident as plot_incident
 from .interventions import plot_intervention as plot_intervention
 from .ladder import plot_ladder as plot_ladder
 from .latency import plot_latency as plot_latency
+from .latency_over_time import plot_latency_over_time as plot_latency_over_time
 from .mechanism import plot_mechanism as plot_mechanism
 from .outliers import plot_outliers as plot_outliers
+from .regression import plot_regression as plot_regression
+from .step_failures import plot_step_failures as plot_step_failures
 from .strengths import plot_strengths as plot_strengths
+from .timeline import plot_timeline as plot_timeline
 from .validation import plot_validation as plot_validation

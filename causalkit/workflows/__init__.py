@@ -1,16 +1,27 @@
-"""Runs made of steps: record them, read them back, turn them into a table and a causal graph.
+"""Runs made of steps: record them, read them back, ask them anything, and turn them into a table and a causal graph.
 
-==================================================  ====================  ==============
-question                                            name                  module
-==================================================  ====================  ==============
-How do I record what my workflow does?              `Tracer`              `tracer`
-How do I run named steps and trace every one?       `GraphExecutor`       `executor`
-What is recorded about a run?                       `WorkflowTrace`       `records`
-What is recorded about one of its steps?            `StepTrace`           `records`
-How good does an answer look from the outside?      `QualitySignals`      `quality`
-How do I read recorded runs back?                   `load_traces`         `traces`
-What can I do with them?                            `Traces`              `traces`
-==================================================  ====================  ==============
+==================================================  ========================  ====================
+question                                            name                      module
+==================================================  ========================  ====================
+How do I record what my workflow does?              `Tracer`                  `tracer`
+How do I run named steps and trace every one?       `GraphExecutor`           `executor`
+What is recorded about a run?                       `WorkflowTrace`           `records`
+What is recorded about one of its steps?            `StepTrace`               `records`
+How good does an answer look from the outside?      `QualitySignals`          `quality`
+How do I add a signal of my own?                    `quality_signal`          `quality`
+What does a workflow cost, and how often is it ok?  `WorkflowCostStats`       `cost_stats`
+How do I keep that up to date?                      `CostStatsManager`        `costs`
+How do I read recorded runs back?                   `load_traces`             `traces`
+What can I ask them?                                `Traces`                  `traces`
+How do I make that fast for large journals?         `compact`                 `compact`
+What held each run up?                              `critical_path`           `step_times`
+What can a router learn from them?                  `to_router_table`         `router_table`
+Is a new version really worse?                      `run_regression`          `regression`
+What must it do, case by case?                      `RegressionCase`          `regression_cases`
+How did it do?                                      `RegressionReport`        `regression_report`
+==================================================  ========================  ====================
 
-Steps that run in parallel, formats of other tools, and queries over journals larger than memory are not done here yet.
+Journals are read in SQL through Ibis: what a method does not answer, ``traces.runs()`` and ``traces.steps()`` do.
+Formats of other tools are not read here yet, and the trace table refuses runs whose steps ran in parallel: their own
+times do not add up to the total (those of `critical_path` do).
 """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Container, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from causalkit.journal import SCHEMA, plain
 
 # Without a time zone an instant is no instant; such a record is refused rather than guessed at.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Count = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 
 
 class StepTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,7 +38,9 @@ class StepTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes : dict
         Anything JSON; our own names begin with ``causalkit.``.
     error : dict or None
-        ``type``, ``message``, ``stack`` of the exception.
+        ``type``, ``message``, ``stack`` of the exception, and its ``cause``.
+    notes : list of str
+        What could not be written as it was: NaN, texts that were cut, secrets.
     """
 
     step_id: str
@@ -46,16 +50,17 @@ class StepTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency_ms: float
     success: bool
     vram_peak_mb: float | None = None
-    model_loads: int = 0
+    model_loads: Count = 0
     attributes: dict[str, Any] = msgspec.field(default_factory=dict)
     error: dict[str, Any] | None = None
+    notes: list[str] = msgspec.field(default_factory=list)
 
 
 class WorkflowTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run of a workflow with its steps.
 
     A run is a success if no step failed and the run itself did not raise. A run whose own record never came (its
-    process died) has ``crashed=True`` and no `total_latency_ms`.
+    process died, or is still at it) has ``crashed=True`` and no `total_latency_ms`.
 
     Attributes
     ----------
@@ -74,7 +79,9 @@ class WorkflowTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     attributes : dict
         Anything JSON; ``knobs`` are the inputs that were set at random by design.
     error : dict or None
-        ``type``, ``message``, ``stack`` of what the run raised.
+        ``type``, ``message``, ``stack`` of what the run raised, and its ``cause``.
+    notes : list of str
+        What could not be written as it was: NaN, texts that were cut, secrets.
     extra : dict
         Keys of its record that this version does not know.
     """
@@ -85,7 +92,7 @@ class WorkflowTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     conversation_id: str | None = None
     router_version: str | None = None
     mode: str = "default"
-    turn_index: int = 0
+    turn_index: Count = 0
     timestamp: Instant | None = None
     success: bool
     total_latency_ms: float | None = None
@@ -97,6 +104,7 @@ class WorkflowTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     attributes: dict[str, Any] = msgspec.field(default_factory=dict)
     error: dict[str, Any] | None = None
     crashed: bool = False
+    notes: list[str] = msgspec.field(default_factory=list)
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -117,59 +125,84 @@ class WorkflowTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return {"schema": SCHEMA, "kind": "run", **fields, **self.extra}
 
 
-_RUN_FIELDS = {field.name for field in msgspec.structs.fields(WorkflowTrace)} - {"extra"} | {"schema", "kind"}
+_TEXTS = {
+    *("workflow_name", "question", "conversation_id", "router_version", "mode", "final_answer", "step_name"),
+    "parent_id",
+}
+_RUN_FIELDS = {field.name for field in msgspec.structs.fields(WorkflowTrace)} - {"extra"}
+_STEP_FIELDS = {field.name for field in msgspec.structs.fields(StepTrace)}
 
 
-def merge_records(records: Iterable[Mapping[str, Any]]) -> tuple[list[WorkflowTrace], list[str]]:
-    """Put run and step records together into runs.
-
-    Records of one run are joined by ``request_id``, steps by ``step_id``; the later record wins.
+def read_record(record: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what of a journal record has the types of the format.
 
     Parameters
     ----------
-    records : iterable of mapping
-        Journal records of kind ``run`` and ``step``; other kinds are passed over.
+    record : mapping
+        Of any kind.
 
     Returns
     -------
-    runs : list of WorkflowTrace
-        In the order in which each run was first heard of; a run without a record of its own is marked as crashed.
+    record : dict or None
+        With the types of the format: ``"12.5"`` is read as 12.5, a time without a zone as UTC. None if the record
+        cannot be read as what it says it is; records of other kinds come back as they are.
     refused : list of str
-        One reason for each record that has not the types of the format.
+        Why it, or which of its steps, was left out.
 
     Examples
     --------
-    >>> merge_records([{"kind": "run", "request_id": "a", "success": True}, {"kind": "run", "request_id": "b"}])
-    ([<WorkflowTrace ? ok: 0 steps, ? ms>], ['record of b: Object missing required field `success`'])
+    >>> read_record({"kind": "run", "request_id": 7, "success": True, "total_latency_ms": "12.5"})
+    ({'kind': 'run', 'request_id': '7', 'success': True, 'total_latency_ms': 12.5, 'steps': []}, [])
+    >>> read_record({"kind": "run", "request_id": "b"})
+    (None, ['run b: Object missing required field `success`'])
     """
-    runs: dict[str, dict[str, Any]] = {}
-    steps: dict[str, dict[str, StepTrace]] = {}
+    kind, name = record.get("kind"), f"{record.get('kind')} {record.get('request_id', 'without a request_id')}"
+    if kind not in ("run", "step", "start"):
+        return dict(record), []
+    try:
+        told: dict[str, Any] = {"request_id": _text(record.get("request_id"))}
+        if kind == "step":
+            return {**record, **told, **_step(record)}, []
+        steps, refused = _steps(record.get("steps") or (), name)
+        ended = {} if kind == "run" else {"success": False}
+        head = _convert({**record, **told, **ended}, _RUN_FIELDS - {"steps"}, WorkflowTrace, "timestamp")
+    except msgspec.ValidationError as error:
+        return None, [f"{name}: {error}"]
+    return {**record, **head, "steps": steps}, refused
+
+
+def _steps(steps: Iterable[Any], run: str) -> tuple[list[dict[str, Any]], list[str]]:
+    good: list[dict[str, Any]] = []
     refused: list[str] = []
-    for record in records:
+    for number, step in enumerate(msgspec.convert(steps, list[dict[str, Any] | None]), start=1):
         try:
-            _take(record, runs, steps)
+            # Without an id it is known by its place.
+            good.append(_step({**(told := step or {}), "step_id": told.get("step_id") or number}))
         except msgspec.ValidationError as error:
-            refused.append(f"record of {record.get('request_id', 'an unnamed run')}: {error}")
-    merged = [_run(request_id, runs.get(request_id), tuple(parts.values())) for request_id, parts in steps.items()]
-    return merged, refused
+            refused.append(f"step {number} of {run}: {error}")
+    return good, refused
 
 
-def _take(record: Mapping[str, Any], runs: dict[str, dict[str, Any]], steps: dict[str, dict[str, StepTrace]]) -> None:
-    kind = record.get("kind")
-    if kind not in ("run", "step"):
-        return
-    request_id = msgspec.convert(record.get("request_id"), str)
-    taken = msgspec.convert([record] if kind == "step" else record.get("steps", ()), tuple[StepTrace, ...])
-    if kind == "run":
-        head = {name: value for name, value in record.items() if name in _RUN_FIELDS - {"steps", "schema", "kind"}}
-        head["extra"] = {name: value for name, value in record.items() if name not in _RUN_FIELDS}
-        runs[request_id] = msgspec.structs.asdict(msgspec.convert(head, WorkflowTrace))
-    mine = steps.setdefault(request_id, {})
-    mine.update((step.step_id, step) for step in taken)
+def _step(step: Mapping[str, Any]) -> dict[str, Any]:
+    return _convert({**step, "step_id": _text(step.get("step_id"))}, _STEP_FIELDS, StepTrace, "start")
 
 
-def _run(request_id: str, head: dict[str, Any] | None, steps: tuple[StepTrace, ...]) -> WorkflowTrace:
-    ordered = tuple(sorted(steps, key=lambda step: step.start))
-    if head is None:
-        return WorkflowTrace(request_id=request_id, steps=ordered, success=False, crashed=True)
-    return WorkflowTrace(**{**head, "steps": ordered})
+def _convert(record: Mapping[str, Any], names: Container[str], kind: type[Any], time: str) -> dict[str, Any]:
+    # Null stands for "at its default", as other writers have it.
+    known = {name: value for name, value in record.items() if name in names and value is not None}
+    with suppress(TypeError, ValueError):
+        known[time] = (told := datetime.fromisoformat(known.get(time))).replace(tzinfo=told.tzinfo or UTC)  # type: ignore[arg-type]
+    for name in _TEXTS & set(known):
+        # What should be a text is kept as its JSON.
+        if not isinstance(known[name], str):
+            known[name] = msgspec.json.encode(known[name]).decode()
+    if isinstance(known.get("error"), str):
+        known["error"] = {"message": known["error"]}
+    converted: dict[str, Any] = msgspec.to_builtins(msgspec.convert(known, kind, strict=False), enc_hook=plain)
+    return {name: value for name, value in converted.items() if name in names}
+
+
+def _text(name: Any) -> str:
+    if not isinstance(name, str | int):
+        raise msgspec.ValidationError(f"an id is text, not {type(name).__name__}")
+    return str(name)

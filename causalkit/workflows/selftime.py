@@ -38,7 +38,7 @@ def self_times(run: WorkflowTrace) -> dict[str, float]:
     >>> self_times(run), unaccounted_ms(run)
     ({'answer': 2.0, 'search': 3.0}, 1.0)
     """
-    children = _children(run)
+    children = children_of(run)
     total: dict[str, float] = defaultdict(float)
     for step in run.steps:
         total[step.step_name] += step.latency_ms - _in_turn(run, children[step.step_id])
@@ -55,10 +55,11 @@ def unaccounted_ms(run: WorkflowTrace) -> float:
     """
     if run.total_latency_ms is None:
         return float("nan")
-    return run.total_latency_ms - _in_turn(run, _children(run)[None])
+    return run.total_latency_ms - _in_turn(run, children_of(run)[None])
 
 
-def _children(run: WorkflowTrace) -> defaultdict[str | None, list[StepTrace]]:
+def children_of(run: WorkflowTrace) -> defaultdict[str | None, list[StepTrace]]:
+    """Return the steps that ran directly in each step, by its id; under None those of the run itself."""
     known = {step.step_id for step in run.steps}
     children: defaultdict[str | None, list[StepTrace]] = defaultdict(list)
     for step in run.steps:

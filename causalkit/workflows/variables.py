@@ -81,11 +81,11 @@ def to_trace_table(traces: Traces, confounders: Iterable[str] | None = None) -> 
     Examples
     --------
     >>> from causalkit.workflows.tracer import Tracer
-    >>> from causalkit.workflows.traces import Traces
+    >>> from causalkit.workflows.traces import load_traces
     >>> tracer = Tracer()
     >>> with tracer.workflow("answer", knobs={"depth": 2}) as run, run.step("search"):
     ...     pass
-    >>> list(to_trace_table(Traces(tuple(tracer.runs)), confounders=["concurrent_runs"]))
+    >>> list(to_trace_table(load_traces(tracer.runs), confounders=["concurrent_runs"]))
     ['question', 'depth', 'concurrent_runs', 'search_self_ms', 'unaccounted_ms', 'total_latency_ms']
     """
     import pandas as pd
@@ -134,12 +134,12 @@ def causal_graph(
     Examples
     --------
     >>> from causalkit.workflows.tracer import Tracer
-    >>> from causalkit.workflows.traces import Traces
+    >>> from causalkit.workflows.traces import load_traces
     >>> tracer = Tracer()
     >>> for depth in (1, 2):
     ...     with tracer.workflow("answer", knobs={"depth": depth}) as run, run.step("search"):
     ...         pass
-    >>> graph = causal_graph(Traces(tuple(tracer.runs)), confounders=[])
+    >>> graph = causal_graph(load_traces(tracer.runs), confounders=[])
     >>> graph.edges["depth", "search_self_ms"]["why"]
     'not ruled out: the step did not record what it read'
     """

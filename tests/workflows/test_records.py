@@ -1,92 +1,23 @@
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from causalkit.workflows.records import WorkflowTrace, merge_records
+from causalkit.workflows.records import WorkflowTrace, read_record
+from causalkit.workflows.traces import load_traces
 
 START = "2026-01-02T03:04:05Z"
+STEP = {"step_id": "a", "step_name": "a", "start": START, "latency_ms": 1.0, "success": True}
 
 
-def step(step_id: str, request_id: str = "r", **fields: Any) -> dict[str, Any]:
-    told = {"step_name": step_id, "start": START, "latency_ms": 1.0, "success": True}
-    return {"schema": 1, "kind": "step", "request_id": request_id, "step_id": step_id, **told, **fields}
+def run(**fields: Any) -> dict[str, Any]:
+    return {"kind": "run", "request_id": "r", "success": True, **fields}
 
 
-def run(request_id: str = "r", **fields: Any) -> dict[str, Any]:
-    told = {"workflow_name": "answer", "success": True, "total_latency_ms": 5.0}
-    return {"schema": 1, "kind": "run", "request_id": request_id, **told, **fields}
-
-
-def test_unknown_keys_are_kept_and_written_again() -> None:
-    (trace,), refused = merge_records([run(tenant="acme", extra={"deep": 1})])
-    assert trace.extra == {"tenant": "acme", "extra": {"deep": 1}}
-    assert trace.to_record()["tenant"] == "acme"
-    assert merge_records([trace.to_record()]) == ([trace], [])
-    assert refused == []
-
-
-def test_records_of_other_kinds_are_passed_over() -> None:
-    assert merge_records([{"schema": 1, "kind": "event"}, {"a": 1}]) == ([], [])
-
-
-@given(order=st.permutations([run(), step("a"), step("b"), run("other"), step("c", "other")]))
-def test_the_order_of_the_lines_does_not_matter(order: list[dict[str, Any]]) -> None:
-    traces, refused = merge_records(order)
-    found = {trace.request_id: sorted(step.step_id for step in trace.steps) for trace in traces}
-    assert found == {"r": ["a", "b"], "other": ["c"]}
-    assert not any(trace.crashed for trace in traces)
-    assert refused == []
-
-
-def test_steps_inside_a_run_and_on_lines_of_their_own_are_one() -> None:
-    inside = {name: value for name, value in step("a").items() if name not in ("schema", "kind", "request_id")}
-    (trace,), _ = merge_records([step("a"), step("b"), run(steps=[inside])])
-    assert [step.step_id for step in trace.steps] == ["a", "b"]
-
-
-def test_the_later_record_wins() -> None:
-    (trace,), _ = merge_records([step("a", latency_ms=1.0), run(mode="x"), step("a", latency_ms=2.0), run(mode="y")])
-    assert (trace.steps[0].latency_ms, trace.mode) == (2.0, "y")
-
-
-def test_steps_stand_in_the_order_in_which_they_began() -> None:
-    starts = {name: f"2026-01-02T03:04:0{number}Z" for number, name in enumerate("abc")}
-    for order in itertools.permutations("abc"):
-        (trace,), _ = merge_records([step(name, start=starts[name]) for name in order])
-        assert [step.step_id for step in trace.steps] == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        step("b", latency_ms=None),
-        step("b", start="2026-01-02T03:04:05"),
-        step("b", request_id=None),
-        step("b", request_id=["r"]),
-        run(success="yes"),
-        run(steps=None),
-        run(steps=5),
-        run(timestamp="yesterday"),
-        {"kind": "run", "success": True},
-        {"kind": "step"},
-    ],
-)
-def test_a_record_of_other_types_is_refused_with_a_reason_and_the_rest_is_read(bad: dict[str, Any]) -> None:
-    traces, refused = merge_records([step("a"), bad, run("s")])
-    assert [(trace.request_id, trace.crashed) for trace in traces] == [("r", True), ("s", False)]
-    (reason,) = refused
-    assert reason.startswith("record of ")
-
-
-def test_a_refused_record_names_the_run_and_the_field() -> None:
-    _, (reason,) = merge_records([step("a", latency_ms="fast")])
-    assert reason == "record of r: Expected `float`, got `str` - at `$[0].latency_ms`"
+def step(**fields: Any) -> dict[str, Any]:
+    return {"kind": "step", "request_id": "r", **STEP, **fields}
 
 
 def test_fields_at_their_defaults_are_left_out_of_a_record() -> None:
@@ -94,13 +25,78 @@ def test_fields_at_their_defaults_are_left_out_of_a_record() -> None:
     assert record == {"schema": 1, "kind": "run", "request_id": "a", "success": True}
 
 
-def test_a_record_survives_json() -> None:
-    (trace,), _ = merge_records([step("a", attributes={"x": 1}), run(quality_signals={"answer_length": 3})])
-    again = msgspec.json.decode(msgspec.json.encode(trace.to_record()))
-    assert merge_records([again]) == ([trace], [])
+def test_unknown_keys_are_written_again() -> None:
+    record = WorkflowTrace(request_id="a", success=True, extra={"tenant": "acme", "extra": 1}).to_record()
+    assert (record["tenant"], record["extra"]) == ("acme", 1)
+
+
+def test_a_record_survives_json_and_reading() -> None:
+    (trace,) = load_traces([msgspec.convert(run(steps=[STEP], quality_signals={"x": 1}, mode="m"), WorkflowTrace)])
+    record = msgspec.json.decode(msgspec.json.encode(trace.to_record()))
+    again, refused = read_record(record)
+    assert refused == []
+    assert again == {**record, "steps": [STEP]}
 
 
 def test_the_repr_is_short_and_says_how_the_run_ended() -> None:
-    (good, bad), _ = merge_records([run(), run("s", success=False)])
-    assert repr(good) == "<WorkflowTrace answer ok: 0 steps, 5.0 ms>"
-    assert repr(bad) == "<WorkflowTrace answer failed: 0 steps, 5.0 ms>"
+    told: dict[str, Any] = {"request_id": "r", "workflow_name": "answer"}
+    assert (
+        repr(WorkflowTrace(success=True, total_latency_ms=5.0, **told)) == "<WorkflowTrace answer ok: 0 steps, 5.0 ms>"
+    )
+    assert repr(WorkflowTrace(success=False, **told)) == "<WorkflowTrace answer failed: 0 steps, ? ms>"
+    assert "crashed" in repr(WorkflowTrace(success=False, crashed=True, **told))
+
+
+@pytest.mark.parametrize("record", [{"kind": "event", "id": [1]}, {"a": 1}, {}])
+def test_records_of_other_kinds_are_left_as_they_are(record: dict[str, Any]) -> None:
+    assert read_record(record) == (record, [])
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "read"),
+    [
+        ("total_latency_ms", "12.5", 12.5),
+        ("success", "true", True),
+        ("turn_index", "3", 3),
+        ("timestamp", "2026-01-02T03:04:05", START),
+        ("timestamp", "2026-01-02T03:04:05+00:00", START),
+        ("question", 5, "5"),
+        ("final_answer", {"text": "so"}, '{"text":"so"}'),
+        ("error", "boom", {"message": "boom"}),
+    ],
+)
+def test_what_says_the_same_otherwise_is_read(field: str, written: Any, read: Any) -> None:
+    record, refused = read_record(run(**{field: written}))
+    assert record is not None
+    assert (record[field], refused) == (read, [])
+
+
+@pytest.mark.parametrize("field", ["steps", "attributes", "notes", "error", "mode", "timestamp", "turn_index"])
+def test_null_stands_for_the_default(field: str) -> None:
+    record, refused = read_record(run(**{field: None}))
+    assert record is not None
+    assert refused == []
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (step(latency_ms="fast"), "step r: Expected `float`, got `str` - at `$.latency_ms`"),
+        (step(start=None), "step r: Object missing required field `start`"),
+        (step(request_id=None), "step None: an id is text, not NoneType"),
+        (run(attributes=[1]), "run r: Expected `object`, got `array` - at `$.attributes`"),
+        (run(turn_index=10**12), "run r: Expected `int` <= 2147483647 - at `$.turn_index`"),
+        ({"kind": "run"}, "run without a request_id: an id is text, not NoneType"),
+        ({"kind": "start", "request_id": {}}, "start {}: an id is text, not dict"),
+    ],
+)
+def test_what_has_not_the_types_of_the_format_is_refused_by_name(record: dict[str, Any], reason: str) -> None:
+    assert read_record(record) == (None, [reason])
+
+
+def test_a_step_is_refused_alone_and_one_without_an_id_is_known_by_its_place() -> None:
+    unnamed = {name: value for name, value in STEP.items() if name != "step_id"}
+    record, refused = read_record(run(steps=[STEP, unnamed, {**STEP, "success": "maybe"}, None]))
+    assert record is not None
+    assert [step["step_id"] for step in record["steps"]] == ["a", "2"]
+    assert [reason.partition(":")[0] for reason in refused] == ["step 3 of run r", "step 4 of run r"]

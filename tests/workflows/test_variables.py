@@ -10,7 +10,7 @@ import pytest
 from causalkit.errors import GraphError
 from causalkit.workflows.executor import GraphExecutor, ObservedState
 from causalkit.workflows.tracer import Tracer
-from causalkit.workflows.traces import Traces
+from causalkit.workflows.traces import Traces, load_traces
 
 TIMES = ["search_self_ms", "rerank_self_ms", "greet_self_ms", "unaccounted_ms"]
 
@@ -38,7 +38,7 @@ def record(*knobs: dict[str, Any], steps: tuple[Any, ...] = (search, rerank, gre
             executor.execute("qa", state, knobs=setting)
         except LookupError:
             continue
-    return Traces(tuple(tracer.runs))
+    return load_traces(tracer.runs)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_a_step_that_did_not_record_its_reads_may_depend_on_every_knob() -> None
     for depth in (1, 2):
         with tracer.workflow("qa", knobs={"depth": depth}) as run, run.step("search"):
             pass
-    graph = Traces(tuple(tracer.runs)).causal_graph()
+    graph = load_traces(tracer.runs).causal_graph()
     assert edges(graph, "direct", "dataflow", "unrecorded") == {("depth", "search_self_ms"): "unrecorded"}
 
 
@@ -160,7 +160,7 @@ def test_an_edge_of_the_user_with_an_unknown_end_is_an_error_that_names_it(trace
 
 def test_a_crashed_run_has_no_total_and_no_time_outside_its_steps(traces: Traces) -> None:
     crashed = msgspec.structs.replace(traces[0], request_id="gone", total_latency_ms=None, crashed=True)
-    row = Traces((*traces, crashed)).to_trace_table().loc["gone"]
+    row = load_traces([*traces, crashed]).to_trace_table().loc["gone"]
     assert pd.isna(row["total_latency_ms"])
     assert pd.isna(row["unaccounted_ms"])
     assert row["search_self_ms"] > 0
