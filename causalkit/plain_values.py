@@ -30,7 +30,7 @@ def plain(value: Any) -> Any:
     >>> plain(np.float64(0.5)), plain(np.array(3))
     (0.5, 3)
     """
-    if type(value) in (float, int, bool, str, type(None)):
+    if type(value) in (float, int, bool, type(None)) or (type(value) is str and value.isascii()):
         return value
     # Looked up and not imported: where they are not loaded, no value can be theirs.
     numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
@@ -40,8 +40,17 @@ def plain(value: Any) -> Any:
         return value
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
-            return value if type(value) is kind else getattr(kind, f"__{kind.__name__}__")(value)
+            own = value if type(value) is kind else getattr(kind, f"__{kind.__name__}__")(value)
+            return _whole(own) if isinstance(own, str) else own
     raise UnusableResult(f"returned a {type(value).__name__}; return one number, bool or text")
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UnusableResult("returned half a character (a lone surrogate); return text that UTF-8 can hold") from None
+    return text
 
 
 class UnusableResult(Exception):  # noqa: N818 - its name is what a table of failures shows
