@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from causalkit.encoding import encode
+from causalkit.encoding import encode, encode_known
 from causalkit.errors import CausalkitError
 from causalkit.journal import SCHEMA, JournalWriter
 from causalkit.redaction import mask_secrets, may_hold_secrets
@@ -70,15 +70,15 @@ class RunLog:
     def start(self, run: OpenRun) -> None:
         """Note that a run has begun, so that it is heard of even if its process dies before its first step ends."""
         if self.journaled:
-            self._write({"schema": SCHEMA, "kind": "start", **_told(run, _HEAD)}, None, self._redact)
+            self._write({"schema": SCHEMA, "kind": "start", **_told(run, _HEAD)}, None)
 
     def step(self, request_id: str, step: StepTrace, raised: BaseException | None) -> None:
         """Write a finished step; `raised` is on its way up and stays what is raised."""
         record = _with_step({"schema": SCHEMA, "kind": "step", "request_id": request_id}, step)
-        # The same few names come again and again; that nothing is to be masked in them need not be found out each time.
+        # The same few names come again and again; that there is nothing to mask need not be found out each time.
         told = step.attributes or step.error is not None or self._redact is not mask_secrets
         clean = not told and self._is_clean(request_id) and self._is_clean(step.step_name)
-        self._write(record, raised, None if clean else self._redact)
+        self._write(record, raised, clean=clean)
 
     def conclude(
         self,
@@ -107,27 +107,32 @@ class RunLog:
             self._failed(error, record, raised)
         finally:
             # Whatever is wrong with the statistics, the run is written.
-            self._write(record, raised, self._redact)
+            self._write(record, raised)
         for problem in problems:
             self._no_signal(problem, record, raised)
 
     def _is_clean(self, text: str) -> bool:
         if text in self._clean:
             return True
-        if may_hold_secrets(text.encode("utf-8", "replace")):
+        try:
+            if may_hold_secrets(text.encode()):
+                return False
+        except UnicodeEncodeError:
             return False
         if len(self._clean) >= _MOST_CLEAN:
             self._clean.clear()
         self._clean.add(text)
         return True
 
-    def _write(self, record: Record, raised: BaseException | None, redact: Redact | None) -> None:
+    def _write(self, record: Record, raised: BaseException | None, *, clean: bool = False) -> None:
         try:
             if self._closed:
                 self.check_open()
-            if self._journal is not None:
+            if clean and self._journal is not None:
+                self._journal.write(encode_known(record))
+            elif self._journal is not None:
                 problems: list[BaseException] = []
-                self._journal.write(encode(record, redact=redact, problems=problems))
+                self._journal.write(encode(record, redact=self._redact, problems=problems))
                 if problems:
                     raise problems[0]
         except Exception as error:

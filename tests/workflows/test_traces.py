@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import warnings
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import FrozenInstanceError
@@ -310,7 +311,9 @@ def on_sqlite(traces: Traces, path: Path) -> Traces:
         traces._store.frame(traces.runs()).to_sql("runs", connection, index=False)
         traces._store.frame(traces.steps()).to_sql("steps", connection, index=False)
     backend = ibis.sqlite.connect(path)
-    return load_traces(backend.table("runs"), backend.table("steps"))
+    traces = load_traces(backend.table("runs"), backend.table("steps"))
+    weakref.finalize(traces, backend.con.close)
+    return traces
 
 
 @pytest.mark.parametrize("json_as_text", [True, False])
