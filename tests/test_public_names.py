@@ -14,7 +14,9 @@ import causalkit
 
 STUB = Path(causalkit.__file__).with_suffix(".pyi")
 CPU_LIMIT_S = 0.060
-HEAVY = ("pandas", "dowhy", "matplotlib", "sklearn", "ipywidgets", "numpy", "networkx", "scipy")
+HEAVY = (
+    "pandas", "dowhy", "matplotlib", "sklearn", "ipywidgets", "numpy", "networkx", "scipy", "duckdb", "ibis", "pyarrow",
+)  # fmt: skip
 
 IMPORT_AND_REPORT = """
 import json, sys, time
