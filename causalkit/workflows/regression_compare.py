@@ -91,6 +91,8 @@ class Comparison:
         Share of the questions that differ.
     detectable : dict
         Number of questions to the drop of the pass rate that is found with 80 % probability.
+    latency_judged : bool
+        Whether latencies could be compared at all.
     """
 
     primary: Difference
@@ -101,6 +103,7 @@ class Comparison:
     questions: int
     discordance: float
     detectable: dict[str, float | None]
+    latency_judged: bool = True
 
     @property
     def worse(self) -> tuple[Difference, ...]:
@@ -151,6 +154,7 @@ def compare(
         questions=len(counted),
         discordance=discordance,
         detectable=detectable,
+        latency_judged=judge_latency,
     )
 
 

@@ -108,7 +108,8 @@ class RegressionReport:
             return f"{told} {self._power()}"
         worse = self.comparison.worse
         if not worse:
-            shown = f"No regression shown: pass rate {describe(self.comparison.primary)}."
+            but = "" if self.comparison.latency_judged else ", latencies not judged"
+            shown = f"No regression shown{but}: pass rate {describe(self.comparison.primary)}."
             return f"{shown} {self._power()}"
         return f"Worse than the baseline: {'; '.join(f'{metric.name} {describe(metric)}' for metric in worse)}. {told}"
 
