@@ -31,7 +31,7 @@ _ROLES = {
     "knob": _Look("knob, set at random", ORANGE, "-"),
     "confounder": _Look("may confound", SKY, "--"),
     "time": _Look("a step's own time", "white", "-"),
-    "derived": _Look("derived: sum or max of its parts", YELLOW, "-."),
+    "derived": _Look("derived: a formula of its parts", YELLOW, "-."),
     "": _Look("variable", "white", "-"),
 }
 _EDGES = {

@@ -17,12 +17,12 @@ from causalkit.graphs import topological_order
 from causalkit.scm.arrays import BoolArray, IntArray
 from causalkit.scm.blocks import deal_blocks
 from causalkit.scm.classification import Classification
+from causalkit.scm.derived import combine
 from causalkit.scm.exact import declarable
 from causalkit.scm.features import Features
 from causalkit.scm.labelling import choose_classification, fit_classification
 from causalkit.scm.model import FittedSCM
 from causalkit.scm.preparing import Prepared
-from causalkit.scm.propagate import combine
 from causalkit.scm.regression import Regression
 from causalkit.scm.scoring import HeldOut, score_classification, score_regression
 from causalkit.scm.selection import Family, choose_regression, fit_regression
@@ -225,8 +225,8 @@ def _fill(prepared: Prepared, mechanisms: dict[str, Mechanism], seed: int) -> tu
         rng = stream(seed, f"missing {node}")
         parents = sorted(prepared.graph.predecessors(node))
         if node in prepared.formulas:
-            parts = [table[[parent]].to_numpy() for parent in parents]
-            table.loc[absent, node] = combine(prepared.formulas[node], parts)[absent, 0]
+            parts = {parent: table[[parent]].to_numpy() for parent in parents}
+            table.loc[absent, node] = combine(prepared.formulas[node], parts, prepared.levels)[absent, 0]
         elif node not in mechanisms:
             known = table[node].dropna().to_numpy()
             table.loc[absent, node] = rng.choice(known, absent.sum())

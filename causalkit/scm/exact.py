@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from causalkit.scm.preparing import FORMULAS, Prepared, combine_rows
+from causalkit.scm.derived import FORMULAS
+from causalkit.scm.preparing import Prepared, combine_rows
 from causalkit.scm.validation import EXACT, PROVEN, NodeScore
 
 
@@ -31,7 +32,7 @@ def declarable(prepared: Prepared, scores: Sequence[NodeScore]) -> dict[str, str
         family = prepared.table[[*parents, score.node]].dropna()
         target = family[score.node].to_numpy()
         for formula in FORMULAS:
-            off = combine_rows(formula, family) - target
+            off = combine_rows(formula, family, prepared.levels) - target
             if np.mean(off**2) < EXACT * np.var(target):
                 found[score.node] = formula
     return found

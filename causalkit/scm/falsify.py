@@ -64,9 +64,9 @@ def falsify(
         How many graphs with permuted names the graph is compared with.
     random_seed : int, optional
         Draws those permutations; the tests themselves draw nothing. Default: the model's own, or fresh.
-    derived : mapping of str to {"sum", "max"}, optional
-        Nodes that *are* a formula of their parents; added to those that the graph marks with ``derived``. They are
-        accounting: neither they nor the edges into them are tested.
+    derived : mapping of str to str, optional
+        Nodes that *are* a formula of their parents, as for `SCMFitter.fit`; added to those that the graph marks with
+        ``derived``. They are accounting: neither they nor the edges into them are tested.
     progress : bool, default True
         Show a bar.
 

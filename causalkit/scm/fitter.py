@@ -137,8 +137,11 @@ class SCMFitter:
         function_code : mapping of str to (str or callable), or str, optional
             Source of nodes. Where it proves a formula, that formula is held against the traces and is the node's
             mechanism; other nodes are fitted.
-        derived : mapping of str to {"sum", "max"}, optional
-            Nodes that *are* a formula of their parents; added to those that the graph itself marks with ``derived``.
+        derived : mapping of str to str, optional
+            Nodes that *are* a formula of their parents; added to those that the graph itself marks with ``derived``:
+            ``"sum"``, ``"max"``, or a text such as ``"price - cost"`` or ``"max(a, b) != min(a, b)"`` that names each
+            parent; see `causalkit.scm.formulas.FormulaOfParents`. In a text labels that are numbers count as those, and
+            truth values as 0 and 1.
 
         Returns
         -------
@@ -147,7 +150,7 @@ class SCMFitter:
         Raises
         ------
         GraphError
-            If the graph has a cycle or names an unknown formula.
+            If the graph has a cycle, or a formula cannot be read or is not of the node's parents.
         FitError
             If the table does not fit the graph, or source and traces disagree.
         InsufficientDataError

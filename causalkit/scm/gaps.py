@@ -14,9 +14,9 @@ import pandas as pd
 
 from causalkit.errors import FitError
 from causalkit.scm.arrays import BoolArray, FloatArray
+from causalkit.scm.derived import combine
 from causalkit.scm.noise import abduct
 from causalkit.scm.preparing import MISSING_SUFFIX
-from causalkit.scm.propagate import combine
 from causalkit.tables import check_table
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def blur(scm: FittedState, gaps: BoolArray, nodes: list[str], asked: list[str]) 
 
 def _expected(scm: FittedState, node: str, values: dict[str, FloatArray]) -> FloatArray:
     if node in scm.derived:
-        return combine(scm.derived[node], [values[parent] for parent in sorted(scm.graph.predecessors(node))])
+        parts = {parent: values[parent] for parent in sorted(scm.graph.predecessors(node))}
+        return combine(scm.derived[node], parts, scm.levels)
     if node not in scm.mechanisms:
         seen = scm.table[node]
         return np.full_like(values[node], seen.mode()[0] if node in scm.levels else seen.median())

@@ -22,9 +22,9 @@ from dowhy.gcm.ml.regression import InvertibleExponentialFunction
 from causalkit.scm.arrays import FloatArray
 from causalkit.scm.blocks import deal_blocks
 from causalkit.scm.classification import Classification
+from causalkit.scm.derived import combine
 from causalkit.scm.labelling import Choice, fit_classification
 from causalkit.scm.learners import LEARNERS
-from causalkit.scm.propagate import combine
 from causalkit.scm.regression import Regression
 from causalkit.scm.selection import Candidate, Family, fit_regression
 from causalkit.streams import stream
@@ -66,7 +66,8 @@ def to_dowhy(scm: FittedSCM) -> gcm.InvertibleStructuralCausalModel:
 
 def _mechanism(scm: FittedSCM, node: str) -> Any:
     if node in scm.derived:
-        return gcm.AdditiveNoiseModel(FormulaModel(scm.derived[node]), _empirical(np.zeros((1, 1))))
+        parts = Context(tuple(sorted(scm.graph.predecessors(node))), scm.levels, scm.random_seed)
+        return gcm.AdditiveNoiseModel(FormulaModel(scm.derived[node], parts), _empirical(np.zeros((1, 1))))
     if node not in scm.mechanisms:
         return _empirical(decode(scm.table[[node]], scm.levels).to_numpy())
     mechanism = scm.mechanisms[node]
@@ -248,16 +249,17 @@ class LabelMechanism(gcm.ClassifierFCM, InvertibleFunctionalCausalModel):  # typ
 class FormulaModel(gcm.ml.PredictionModel):  # type: ignore[misc]
     """A derived node's formula as a DoWhy prediction model; there is nothing to fit."""
 
-    def __init__(self, formula: str) -> None:
-        self.formula = formula
+    def __init__(self, formula: str, context: Context) -> None:
+        self.formula, self.context = formula, context
 
     def fit(self, X: AnyArray, Y: AnyArray) -> None:  # noqa: N803
         """Do nothing: a formula is known."""
 
     def predict(self, X: AnyArray) -> FloatArray:  # noqa: N803
         """Return the formula's value, shape (rows, 1)."""
-        return combine(self.formula, list(np.asarray(X, float).T[:, :, None]))
+        parts = zip(self.context.parents, self.context.columns(X), strict=True)
+        return combine(self.formula, dict(parts), self.context.levels)
 
     def clone(self) -> FormulaModel:
         """Return an equal model."""
-        return FormulaModel(self.formula)
+        return FormulaModel(self.formula, self.context)

@@ -15,13 +15,12 @@ from causalkit.collect.failures import BiasedSampleWarning, find_bias
 from causalkit.errors import FitError, GraphError
 from causalkit.graphs import check_graph
 from causalkit.scm.arrays import BoolArray
-from causalkit.scm.propagate import combine
+from causalkit.scm.derived import FORMULAS, check_formula, combine, shown
 from causalkit.tables import Levels, check_table, find_levels, row_name
 
 if TYPE_CHECKING:
     import networkx as nx
 
-FORMULAS = ("sum", "max")
 # A derived column may differ from its formula by rounding in the file it was read from.
 _ROUNDING = 1e-3
 MISSING_SUFFIX = "_missing"
@@ -79,7 +78,7 @@ def prepare(
     Raises
     ------
     GraphError
-        If the graph has a cycle or names an unknown formula.
+        If the graph has a cycle, or a formula cannot be read or is not of the node's parents.
     FitError
         If the table does not fit the graph.
     """
@@ -99,7 +98,9 @@ def prepare(
     if missing == "model":
         table, levels = _add_indicators(graph, table, levels)
     formulas = _formulas(graph, derived)
-    _check_accounting(graph, formulas, table)
+    # What is computed is a number; of truth values 0 and 1.
+    levels = {node: labels for node, labels in levels.items() if node not in formulas or labels != (False, True)}
+    _check_accounting(graph, formulas, table, levels)
     return Prepared(graph, table, levels, formulas, grouping, tuple(notes))
 
 
@@ -177,28 +178,31 @@ def _formulas(graph: nx.DiGraph[str], derived: Mapping[str, str]) -> dict[str, s
     for node, formula in formulas.items():
         if node not in graph or not graph.in_degree(node):
             raise GraphError(f"derived node {node!r} has no parents in the graph to be made of", node=node)
-        if formula not in FORMULAS:
-            raise GraphError(f"{node!r} is derived by {formula!r}; known formulas are sum and max", node=node)
-        graph.nodes[node]["derived"] = formula
+        if not isinstance(formula, str):
+            raise GraphError(f"{node!r} is derived by {formula!r}; write its formula as a text", node=node)
+        # A long formula may stand on several lines.
+        formulas[node] = graph.nodes[node]["derived"] = " ".join(formula.split())
     return formulas
 
 
-def _check_accounting(graph: nx.DiGraph[str], formulas: Mapping[str, str], table: pd.DataFrame) -> None:
+def _check_accounting(graph: nx.DiGraph[str], formulas: Mapping[str, str], table: pd.DataFrame, levels: Levels) -> None:
     for node, formula in formulas.items():
+        check_formula(graph, node, formula, levels)
         family = table[[*sorted(graph.predecessors(node)), node]].dropna()
         if family.empty:
             raise FitError(f"no row has both the derived node {node!r} and all of its parts", column=node)
-        off = np.abs(combine_rows(formula, family) - family[node].to_numpy())
+        off = np.abs(combine_rows(formula, family, levels) - family[node].to_numpy())
         if off.max() > _ROUNDING * max(float(family[node].abs().mean()), np.finfo(float).tiny):
             row = row_name(family.index, int(off.argmax()))
+            what = f"the {formula} of its parents" if formula in FORMULAS else shown(formula)
             raise FitError(
-                f"{node!r} is declared as the {formula} of its parents, but differs from it by {off.max():.4g} in row "
+                f"{node!r} is declared as {what}, but differs from it by {off.max():.4g} in row "
                 f"{row!r}; add the part that is missing or drop the declaration",
                 column=node,
                 row=row,
             )
 
 
-def combine_rows(formula: str, family: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+def combine_rows(formula: str, family: pd.DataFrame, levels: Levels) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return a formula's value in every row of a table whose last column is the node itself."""
-    return combine(formula, list(family.to_numpy().T[:-1, :, None]))[:, 0]
+    return combine(formula, {str(part): family[[part]].to_numpy() for part in family.columns[:-1]}, levels)[:, 0]

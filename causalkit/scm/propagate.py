@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from causalkit.scm.arrays import FloatArray
+from causalkit.scm.derived import combine
 from causalkit.scm.interventions import Intervention, apply
 from causalkit.scm.noise import Noise
 
@@ -55,11 +54,6 @@ def propagate(
     return values
 
 
-def combine(formula: str, parts: list[FloatArray]) -> FloatArray:
-    """Return a derived node's value from its parts."""
-    return sum(parts[1:], parts[0]) if formula == "sum" else np.maximum.reduce(np.broadcast_arrays(*parts))
-
-
 def _value(
     scm: FittedState,
     node: str,
@@ -68,7 +62,8 @@ def _value(
     coefficients: Mapping[str, FloatArray] | None,
 ) -> FloatArray:
     if node in scm.derived:
-        return combine(scm.derived[node], [values[parent] for parent in sorted(scm.graph.predecessors(node))])
+        parts = {parent: values[parent] for parent in sorted(scm.graph.predecessors(node))}
+        return combine(scm.derived[node], parts, scm.levels)
     own = noise[node]
     if node not in scm.mechanisms:
         return own  # type: ignore[return-value] # a root's noise is its value, never a function

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import causalkit
 from causalkit.scm.arrays import FloatArray
 from causalkit.scm.classification import Classification
+from causalkit.scm.derived import FORMULAS
 from causalkit.scm.terms import Terms
 
 if TYPE_CHECKING:
@@ -55,10 +56,11 @@ def as_dict(scm: FittedSCM) -> dict[str, Any]:
 def _mechanism(scm: FittedSCM, node: str) -> dict[str, Any]:
     parents = sorted(scm.graph.predecessors(node))
     if node in scm.derived:
+        formula = scm.derived[node]
         return {
             "type": "derived",
             "parents": parents,
-            "formula": f"{scm.derived[node]}({', '.join(parents)})",
+            "formula": f"{formula}({', '.join(parents)})" if formula in FORMULAS else formula,
         }
     if node not in scm.mechanisms:
         return {"type": "empirical", "parents": []}

@@ -43,7 +43,7 @@ class FittedState:
     mechanisms : dict of str to Mechanism
         The fitted nodes; roots have none (they are the recorded rows themselves).
     derived : dict of str to str
-        Nodes that are formulas of their parents (``sum`` or ``max``): accounting, never fitted.
+        Nodes that are formulas of their parents (``sum``, ``max`` or a text): accounting, never fitted.
     report : ValidationReport
         How each mechanism did on held-out rows.
     table : pandas.DataFrame

@@ -14,9 +14,10 @@ import pandas as pd
 
 from causalkit.errors import CausalkitError
 from causalkit.graphs import check_graph
+from causalkit.scm.derived import check_formula
 from causalkit.scm.fitter import SCMFitter
 from causalkit.scm.model import FittedSCM
-from causalkit.scm.preparing import FORMULAS, MISSING_SUFFIX
+from causalkit.scm.preparing import MISSING_SUFFIX
 from causalkit.scm.storage_arrays import array_bytes, read_array
 from causalkit.scm.storage_mechanisms import read_ladder, read_mechanism, write_ladder, write_mechanism
 from causalkit.scm.storage_values import read_value, write_value
@@ -108,8 +109,10 @@ def _check_together(scm: FittedSCM) -> None:
                 raise ValueError(f"graph and mechanism of {node!r} do not fit together")
     if set(scm.mechanisms) != needed or set(scm.table) != set(graph) or not len(scm.table):
         raise ValueError("graph, mechanisms and table do not fit together")
-    if not set(scm.derived) <= set(graph) or not set(scm.derived.values()) <= set(FORMULAS):
-        raise ValueError("a derived node is no node of the graph, or has an unknown formula")
+    if not set(scm.derived) <= set(graph):
+        raise ValueError("a derived node is no node of the graph")
+    for node, formula in scm.derived.items():
+        check_formula(graph, node, formula, scm.levels)
     if not 0 <= scm.blocks.min() <= scm.blocks.max() < len(scm.table):
         raise ValueError("the blocks of the rows are not theirs")
     indicators = [scm.levels.get(node + MISSING_SUFFIX) for node in scm.observed]

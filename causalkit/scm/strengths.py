@@ -20,9 +20,9 @@ from causalkit.scm.arrays import BoolArray, FloatArray
 from causalkit.scm.blocks import block_sums, interval95
 from causalkit.scm.caveats import caveats_of, refuse_biased
 from causalkit.scm.classification import Classification
+from causalkit.scm.derived import combine
 from causalkit.scm.finding import Finding
 from causalkit.scm.interventions import Shift
-from causalkit.scm.propagate import combine
 from causalkit.scm.regression import Regression
 from causalkit.scm.state import Mechanism
 from causalkit.scm.terms import Terms
@@ -252,7 +252,8 @@ def _variance(
 
 def _respond(scm: FittedState, target: str, columns: list[FloatArray]) -> FloatArray:
     if target in scm.derived:
-        return combine(scm.derived[target], columns)
+        parts = zip(sorted(scm.graph.predecessors(target)), columns, strict=True)
+        return combine(scm.derived[target], dict(parts), scm.levels)
     return scm.mechanisms[target].respond(columns, np.zeros((1, 1)), scm.fits[target])
 
 

@@ -129,7 +129,7 @@ def slope(scm: FittedState, parent: str, node: str) -> FloatArray | str:
         As fitted, then by each refit.
     """
     if node in scm.derived:
-        return np.ones(1 + NUM_REPLICATES) if scm.derived[node] == "sum" else f"{node} is a maximum"
+        return np.ones(1 + NUM_REPLICATES) if scm.derived[node] == "sum" else f"{node} is a formula that bends"
     mechanism = scm.mechanisms[node]
     terms, place = mechanism.terms, mechanism.parents.index(parent)
     if not mechanism.additive or terms.features.labels[place] is not None:
