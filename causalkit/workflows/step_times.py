@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from causalkit.critical_path import held_up
 from causalkit.workflows.records import WorkflowTrace
 from causalkit.workflows.selftime import children_of
 
@@ -48,8 +46,7 @@ def with_self_time(steps: ir.Table) -> ir.Table:
 def critical_path(run: WorkflowTrace) -> dict[str | None, float]:
     """Return for each step of a run how long it alone held the run up.
 
-    From the end of the run backwards, each moment belongs to the step that was waited for: of the steps that ran then,
-    the one that goes back furthest, and within it its own steps in the same way.
+    From the end of the run backwards, each moment belongs to the step that was waited for; see `held_up`.
 
     Parameters
     ----------
@@ -62,10 +59,6 @@ def critical_path(run: WorkflowTrace) -> dict[str | None, float]:
         Step id -> milliseconds; under None the time outside all steps. Steps that held nothing up are left out. The
         values add up to the run's total latency.
 
-    Notes
-    -----
-    The walk is that of CRISP (Zhang et al., USENIX ATC 2022), but steps that overlap share the time between them.
-
     Examples
     --------
     >>> from datetime import UTC, datetime
@@ -77,19 +70,8 @@ def critical_path(run: WorkflowTrace) -> dict[str | None, float]:
     >>> critical_path(run)
     {None: 1.0, '1': 5.0}
     """
-    spans = _spans(run)
     inside = {parent: [step.step_id for step in steps] for parent, steps in children_of(run).items()}
-    held: defaultdict[str | None, float] = defaultdict(float)
-    waiting: list[tuple[str | None, float, float]] = [(None, *spans[None])]
-    while waiting:
-        step, begin, end = waiting.pop()
-        last = end
-        for child, begun, ended in _waited_for(inside.get(step, ()), spans, begin, end):
-            held[step] += last - ended
-            waiting.append((child, begun, ended))
-            last = begun
-        held[step] += last - begin
-    return {step: time for step, time in held.items() if time > 0}
+    return held_up(_spans(run), inside)
 
 
 def critical_times(traces: TraceAggregates) -> pd.DataFrame:
@@ -117,26 +99,3 @@ def _spans(run: WorkflowTrace) -> dict[str | None, tuple[float, float]]:
     total = run.total_latency_ms
     spans[None] = (0.0, max((end for _, end in spans.values()), default=0.0) if total is None else total)
     return spans
-
-
-def _waited_for(
-    steps: Iterable[str], spans: Mapping[str | None, tuple[float, float]], begin: float, end: float
-) -> Iterable[tuple[str, float, float]]:
-    """Go from the end of a span to its beginning along the steps that were waited for, cut to what each covers."""
-    by_end = sorted(steps, key=lambda step: (spans[step][1], spans[step][0], step))
-    running: list[tuple[float, str]] = []
-    while end > begin:
-        while by_end and spans[by_end[-1]][1] >= end:
-            step = by_end.pop()
-            heappush(running, (spans[step][0], step))
-        begun, step = heappop(running) if running else (end, "")
-        if begun >= end:
-            # Nothing ran here: on to what ended before.
-            if not by_end:
-                return
-            running.clear()
-            end = spans[by_end[-1]][1]
-            continue
-        begun = max(begun, begin)
-        yield step, begun, end
-        end = begun

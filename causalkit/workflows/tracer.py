@@ -14,7 +14,7 @@ import msgspec
 from causalkit.errors import CausalkitError
 from causalkit.redaction import mask_secrets
 from causalkit.spans import carry_across_threads, current
-from causalkit.workflows.failures import describe_error
+from causalkit.raised import describe_error
 from causalkit.workflows.open_runs import OpenRun, OpenStep, StepOfCurrentRun
 from causalkit.workflows.records import WorkflowTrace
 from causalkit.workflows.run_log import OnError, Redact, RunLog

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from causalkit.workflows.failures import describe_error
+from causalkit.raised import describe_error
 
 
 def test_a_recorded_stack_names_no_file_of_this_machine_and_is_bounded() -> None:
