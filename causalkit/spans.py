@@ -26,6 +26,7 @@ _innermost: ContextVar[Span | None] = ContextVar("causalkit_innermost_span", def
 # By the id of the frame, so that an abandoned generator is still closed the moment nobody refers to it.
 _in_generators: dict[int, list[Span]] = {}
 _random = random.Random()  # noqa: S311  # ids are no secrets
+draw_bits = _random.getrandbits  # for those who cannot afford the call of `new_span_id`
 _CONTEXTLIB = contextlib.__file__
 # Frames that open a span for whoever called them; `inner` is what contextlib's decorators call theirs.
 _ENTERING = frozenset(("__enter__", "__aenter__", "enter_context", "enter_async_context", "inner"))

@@ -1,0 +1,1 @@
+"""Callables that report themselves, free until someone listens."""
