@@ -25,6 +25,7 @@ from typing import Any
 _innermost: ContextVar[Span | None] = ContextVar("causalkit_innermost_span", default=None)
 # By the id of the frame, so that an abandoned generator is still closed the moment nobody refers to it.
 _in_generators: dict[int, list[Span]] = {}
+in_generators = _in_generators  # while it is empty, a plain function need not say in which frame it begins
 _random = random.Random()  # noqa: S311  # ids are no secrets
 draw_bits = _random.getrandbits  # for those who cannot afford the call of `new_span_id`
 _CONTEXTLIB = contextlib.__file__

@@ -1,7 +1,7 @@
 """What is kept of arguments and results: a summary, a copy, the object itself, nothing, or what a function makes of it.
 
-A summary is bounded. What is short stays what it is (numbers, short texts, small lists and dicts of them); of everything
-else type, shape, size and a short repr are kept, and a digest by which equal values are known as equal.
+A summary is bounded. What is short stays what it is (numbers, short texts, small lists and dicts of them); of all else
+type, shape, size and a short repr are kept, and a digest by which equal values are known as equal.
 """
 
 from __future__ import annotations

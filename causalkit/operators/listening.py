@@ -1,81 +1,19 @@
-"""Who listens: collectors of one context and what it starts, and listeners of the whole process.
-
-A listener never disturbs an operator: what it raises is kept, reported once by logging, and the next event is still
-given to it. While nobody listens, nothing is made for it to hear.
-"""
+"""Who listens: collectors of one context and what it starts, and listeners of the whole process."""
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, overload
 
 from causalkit.errors import CausalkitError
-from causalkit.operators.capture import Capture, Policy, capture_of, keeping
+from causalkit.operators.capture import Capture, Policy
 from causalkit.operators.events import OperatorEvent, Report, check_event, event_of
-from causalkit.spans import Span, carry_across_threads, current
-from causalkit.wording import one_line
-
-Deliver = Callable[[OperatorEvent], object]
-
-_log = logging.getLogger("causalkit.operators")
-_lock = threading.RLock()
-_num_listening = 0
-# Called with True when somebody begins to listen, with False when nobody does any more.
-switches: list[Callable[[bool], None]] = []
-# Those of the whole process; replaced as a whole, so that an event under way has one or the other.
-everywhere: tuple[Receiver, ...] = ()
-
-
-class Receiver:
-    """One who listens.
-
-    Attributes
-    ----------
-    keep : dict of str to callable
-        What is kept of the values of each type of event.
-    deliver : callable
-        Gets each event.
-    take : callable
-        Gets what happened as a report, of which `causalkit.operators.events.event_of` makes the event.
-    error : Exception or None
-        The first one that it raised.
-    num_errors : int
-        How often it raised.
-    """
-
-    __slots__ = ("deliver", "error", "keep", "num_errors", "open", "take")
-
-    def __init__(self, deliver: Deliver, capture: Policy | Capture, take: Callable[[Any], object] | None = None) -> None:
-        self.keep = keeping(capture_of(capture))
-        self.deliver = deliver
-        self.take = take or self._make_and_deliver
-        self.error: Exception | None = None
-        self.num_errors = 0
-        self.open = False
-
-    def __repr__(self) -> str:
-        state = "listening" if self.open else "not listening"
-        return f"<{type(self).__name__} {state}{f', raised {self.num_errors} times' * bool(self.num_errors)}>"
-
-    def _make_and_deliver(self, report: Any) -> None:
-        self.deliver(event_of(report))
-
-    def failed(self, error: Exception) -> None:
-        """Keep an error, and report the first one."""
-        self.num_errors += 1
-        if self.error is None:
-            self.error = error
-            _log.error(
-                "a listener to operator events raised %s; operators go on, further errors of it are only counted",
-                one_line(repr(error), 200),
-                exc_info=error,
-            )
+from causalkit.operators.receivers import Deliver, Receiver, deliver, filtered, join, leave, receivers_within
+from causalkit.spans import Span, current
 
 
 class Handle(Receiver):
@@ -85,12 +23,7 @@ class Handle(Receiver):
 
     def unregister(self) -> None:
         """Hear nothing any more; doing so twice does no harm."""
-        global everywhere
-        with _lock:
-            if self.open:
-                self.open = False
-                everywhere = tuple(receiver for receiver in everywhere if receiver is not self)
-                _leave()
+        leave(self)
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +56,7 @@ class EventCollection(Span, Sequence[OperatorEvent]):
         self._reports = [] if _checked_limit(limit) is None else deque(maxlen=limit)
         self._seen = [0]
         keep: Any = to or (self._reports.append if limit is None else _counting(self._reports.append, self._seen))
-        chosen = _filtered(keep, where, sample)
+        chosen = filtered(keep, where, sample)
         self.receiver = Receiver(chosen, capture, keep if chosen is keep and to is None else None)
         self.receivers: tuple[Receiver, ...] = ()
 
@@ -135,21 +68,16 @@ class EventCollection(Span, Sequence[OperatorEvent]):
     def __enter__(self) -> Self:
         if self.open is not None:
             raise CausalkitError("these events were collected already; call collect_events() anew for each block")
-        carry_across_threads()
+        join(self.receiver)
         self.begin(sys._getframe(1))
         self.receivers = (*receivers_within(self.outer), self.receiver)
-        with _lock:
-            self.receiver.open = True
-            _join()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
     ) -> None:
         self.end()
-        with _lock:
-            self.receiver.open = False
-            _leave()
+        leave(self.receiver)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -274,15 +202,10 @@ class EventCollector:
         >>> [event.event_type for event in heard]
         ['call', 'result']
         """
-        global everywhere
         if not callable(callback):
             raise CausalkitError(f"a {type(callback).__name__} cannot be called; register a function of one event")
-        handle = Handle(_filtered(_not_within_itself(callback), where, sample), capture)
-        carry_across_threads()
-        with _lock:
-            handle.open = True
-            everywhere = (*everywhere, handle)
-            _join()
+        handle = Handle(filtered(_not_within_itself(callback), where, sample), capture)
+        join(handle, of_process=True)
         return handle
 
     @staticmethod
@@ -299,62 +222,6 @@ class EventCollector:
             If it is none, or has no time zone.
         """
         deliver(check_event(event), receivers_within(current()))
-
-
-def receivers_within(span: Span | None) -> tuple[Receiver, ...]:
-    """Return the collectors around a span, it included."""
-    while span is not None:
-        receivers: tuple[Receiver, ...] | None = getattr(span, "receivers", None)
-        if receivers is not None:
-            return receivers
-        span = span.outer
-    return ()
-
-
-def deliver(event: OperatorEvent, receivers: tuple[Receiver, ...]) -> None:
-    """Give one event to these receivers and to those of the whole process."""
-    for receiver in (*receivers, *everywhere):
-        if receiver.open:
-            try:
-                receiver.deliver(event)
-            except Exception as error:
-                receiver.failed(error)
-
-
-def _join() -> None:
-    global _num_listening
-    _num_listening += 1
-    if _num_listening == 1:
-        for switch in switches:
-            switch(True)
-
-
-def _leave() -> None:
-    global _num_listening
-    _num_listening -= 1
-    if not _num_listening:
-        for switch in switches:
-            switch(False)
-
-
-def _filtered(keep: Deliver, where: Callable[[OperatorEvent], object] | None, sample: float | None) -> Deliver:
-    if where is not None and not callable(where):
-        raise CausalkitError(f"where is a {type(where).__name__}; give a function of one event", where=where)
-    if sample is not None and not (isinstance(sample, int | float) and 0 <= sample <= 1):
-        raise CausalkitError(f"sample is {sample!r}; give the share of the runs to keep, 0 to 1", sample=sample)
-    if where is not None:
-        chosen = where
-
-        def keep_where(event: OperatorEvent, keep: Deliver = keep) -> None:
-            if chosen(event):
-                keep(event)
-
-        keep = keep_where
-    if sample is None:
-        return keep
-    last = sample * 2**32
-    # By the run's id, so that all processes and collectors choose the same runs.
-    return lambda event: keep(event) if zlib.crc32(event.run_id.encode("utf-8", "replace")) < last else None
 
 
 def _not_within_itself(callback: Deliver) -> Deliver:
@@ -384,4 +251,3 @@ def _checked_limit(limit: int | None) -> int | None:
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise CausalkitError(f"limit is {limit!r}; give how many events are kept, 1 or more", limit=limit)
     return limit
-

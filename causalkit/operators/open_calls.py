@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter_ns, time_ns
 from types import FrameType
 from typing import Any, Literal
 
 from causalkit.errors import CausalkitError
-from causalkit.operators import listening
+from causalkit.operators import receivers as listening
 from causalkit.operators.events import EventType, ExecutionContext, OperatorMetadata, Report
-from causalkit.operators.listening import EventCollection, Receiver, receivers_within
+from causalkit.operators.listening import EventCollection
+from causalkit.operators.receivers import Receiver, receivers_within
 from causalkit.operators.roles import is_ensemble
 from causalkit.raised import describe_error
 from causalkit.spans import Span, current, draw_bits
@@ -52,8 +53,8 @@ class OpenCall(Span):
     """
 
     __slots__ = (
-        "_context", "_results", "began_ns", "links", "metadata", "offset_ns", "parent", "parent_id", "receivers", "run_id",
-        "stage",
+        "_context", "_results", "began_ns", "links", "metadata", "offset_ns", "parent", "parent_id", "receivers",
+        "run_id", "stage",
     )  # fmt: skip
 
     def __init__(self, metadata: OperatorMetadata, stage: str | None) -> None:
@@ -73,6 +74,7 @@ class OpenCall(Span):
             In which the call runs.
         """
         self.begin(frame)
+        at_ns = perf_counter_ns()
         outer = self.outer
         if type(outer) is OpenCall:
             self.parent: OpenCall | None = outer
@@ -85,7 +87,7 @@ class OpenCall(Span):
         elif (type(outer) is EventCollection and outer.receivers) or (outer is None and listening.everywhere):
             self.parent = self.parent_id = None
             self.run_id = self.span_id
-            self.offset_ns = time_ns() - perf_counter_ns()
+            self.offset_ns = time_ns() - at_ns
             self.receivers = () if outer is None else outer.receivers
         elif not self._find_place(outer):
             self.end()
@@ -93,7 +95,7 @@ class OpenCall(Span):
         self._results: list[int] | None = None
         self._context: ExecutionContext | None = None
         self.links = _links(inputs) if _passed_on else ()
-        self.report("call", perf_counter_ns(), inputs)
+        self.report("call", at_ns, inputs)
         self.began_ns = perf_counter_ns()
         return True
 

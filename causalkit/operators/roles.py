@@ -9,8 +9,8 @@ from functools import lru_cache
 def is_ensemble(operator_type: str, stage: str | None, stage_of_caller: str | None) -> bool:
     """Return whether a call is one of an ensemble.
 
-    Its type says so (``ensemble``, ``EnsembleOperator``, but not ``ensemble_member``), or its stage does (``ensemble_1``)
-    and its caller's stage is another: members stand in the stage of their ensemble.
+    Its type says so (``ensemble``, ``EnsembleOperator``, but not ``ensemble_member``), or its stage does
+    (``ensemble_1``) and its caller's stage is another: members stand in the stage of their ensemble.
 
     Examples
     --------

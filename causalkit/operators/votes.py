@@ -44,8 +44,8 @@ def votes_of(ensemble: OperatorCall) -> dict[str, Any]:
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> told = {"stage": "ensemble_1", "call_id": "1", "parent_call_id": None, "run_id": "1", "start": datetime.now(UTC)}
-    >>> votes_of(OperatorCall("panel", "ensemble", result=[3, 5], has_result=True, **told))
+    >>> told = {"call_id": "1", "parent_call_id": None, "run_id": "1", "start": datetime.now(UTC)}
+    >>> votes_of(OperatorCall("panel", "ensemble", stage=None, result=[3, 5], has_result=True, **told))
     {'0': 3, '1': 5}
     """
     members = members_of(ensemble)
