@@ -11,10 +11,11 @@ import msgspec
 
 from causalkit.plainness import MOST_NOTES, UniqueNames, with_notes
 
-# What says which run or step a record is about: never cut while anything else can be.
+# What says which run, step or call a record is about: never cut while anything else can be.
 _IDENTITY = (
     "schema", "kind", "request_id", "step_id", "parent_id", "step_name", "workflow_name",
     "start", "timestamp", "latency_ms", "total_latency_ms", "success",
+    "event_type", "operator_id", "operator_type", "stage", "call_id", "parent_call_id", "caller_id", "duration_ms",
 )  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def shortened(line: bytes, max_text: int, max_bytes: int) -> bytes:
 
 
 def identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return only what says which run or step a record is about, and how it went.
+    """Return only what says which run, step or call a record is about, and how it went.
 
     Examples
     --------
@@ -61,8 +62,8 @@ def _shorter_and_shorter(record: dict[str, Any], max_text: int, max_bytes: int) 
             notes["steps"] = f"steps was cut by {count - left} items"
             record["steps"] = steps[:left]
         yield with_notes(record, [*notes.values()][-3:])
-    # Twelve texts of at most six bytes a character are then half a line.
-    bare = _Cut(max_bytes // 150, 0, notes)
+    # Twenty texts of at most six bytes a character are then half a line.
+    bare = _Cut(max_bytes // 250, 0, notes)
     kept = {key: bare.value(value, key) for key, value in identity(record).items()}
     yield {**kept, "notes": [f"the rest was left out: longer than {max_bytes} bytes"]}
 

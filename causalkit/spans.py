@@ -102,6 +102,19 @@ class Span:
             # Not by the token of `set`: that works in the same context only.
             _innermost.set(before)
 
+    def pass_on(self, frame: FrameType, inner: FrameType) -> None:
+        """Belong to the generator to which this one delegates: that is closed without a visit to this one.
+
+        Parameters
+        ----------
+        frame, inner : frame
+            Of the generator that delegates, and of the other.
+        """
+        if self._frame == id(frame):
+            self._end_in_generator()
+            self._frame = id(inner)
+            _in_generators.setdefault(self._frame, []).append(self)
+
     def nearest(self, within: Any) -> Span | None:
         """Return the innermost open span of `within`: this one or one around it."""
         span: Span | None = self
@@ -185,13 +198,18 @@ def _is_around(outer: Span, span: Span | None) -> bool:
 def _owner(frame: FrameType) -> FrameType:
     """Return the frame that a span belongs to: not the context manager that opens it, but the one that uses that."""
     back = frame.f_back
-    while back is not None and (_enters(frame.f_code) or (_is_generator(frame.f_code) and _enters(back.f_code))):
+    while back is not None and (_enters(frame.f_code) or (_is_generator(frame.f_code) and _manages(back.f_code))):
         frame, back = back, back.f_back
     return frame
 
 
 def _enters(code: CodeType) -> bool:
     return code.co_name in _ENTERING and (code.co_name != "inner" or code.co_filename == _CONTEXTLIB)
+
+
+def _manages(code: CodeType) -> bool:
+    # Only contextlib's: another's may go through a generator for other reasons than to open what stands in it.
+    return _enters(code) and code.co_filename == _CONTEXTLIB
 
 
 def _is_generator(code: CodeType) -> bool:

@@ -51,6 +51,32 @@ def trace(path: Path, who: int, told: int) -> None:
                 os.pwrite(told, n.to_bytes(8, "big"), 0)
 
 
+def events(path: Path, who: int, told: int) -> None:
+    from causalkit.operators.event_journal import EventCollector, EventJournal
+    from causalkit.operators.tracing import trace
+
+    count = trace(lambda n: n, operator_id=str(who))
+    EventCollector.register(EventJournal(path))
+    for n in itertools.count(1):
+        count(n)
+        os.pwrite(told, n.to_bytes(8, "big"), 0)
+
+
+def trace_run_and_operators(path: Path, who: int) -> None:
+    from causalkit.operators.event_journal import EventCollector, EventJournal
+    from causalkit.operators.tracing import trace
+    from causalkit.workflows.tracer import Tracer
+
+    double = trace(lambda x: 2 * x, operator_id="double")
+    around = trace(lambda x: double(x), operator_id="around")
+    with EventJournal(path) as journal, EventCollector.register(journal):
+        tracer = Tracer(path)
+        with tracer.workflow("answer", request_id=f"run {who}") as run:
+            for x in range(20):
+                with run.step(f"step {x}"):
+                    around(x)
+
+
 _inherited: dict[Path, JournalWriter] = {}
 
 
@@ -68,7 +94,10 @@ def die(kind: str, folder: Path, kills: int, at_once: int) -> None:
     if kind == "append_inherited":
         _inherited[path] = JournalWriter(path)
     elif kind == "trace":
-        import causalkit.workflows.tracer  # noqa: F401  # once, not in every child
+        import causalkit.workflows.tracer  # once, not in every child
+    elif kind == "events":
+        import causalkit.operators.event_journal
+        import causalkit.operators.tracing  # noqa: F401
     chance = random.Random(0)  # noqa: S311
     living: list[int] = []
     for who in range(kills):

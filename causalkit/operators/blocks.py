@@ -31,6 +31,10 @@ class OperatorBlock:
                 f"a {type(metadata).__name__} names no operator; give OperatorMetadata(id, type_hint, tags)",
                 given=type(metadata).__name__,
             )
+        if stage is not None and not isinstance(stage, str):
+            raise CausalkitError(f"stage is a {type(stage).__name__}; give a text", stage=stage)
+        if inputs is not None and not isinstance(inputs, Mapping):
+            raise CausalkitError(f"inputs is a {type(inputs).__name__}; give names and values", inputs=inputs)
         self._call = OpenCall(metadata, stage)
         self._inputs = {} if inputs is None else inputs
         self._entered = self._heard = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from causalkit.operators.events import LINK, OperatorEvent, check_event
 from causalkit.operators.roles import is_ensemble, is_judge
 
 
-class OperatorCall(msgspec.Struct):
+class OperatorCall(msgspec.Struct, eq=False):
     """One call of an operator.
 
     Attributes
@@ -24,6 +25,8 @@ class OperatorCall(msgspec.Struct):
         UTC.
     duration_ms : float or None
         Milliseconds on the monotonic clock; None for a call that is not closed.
+    end : datetime or None
+        UTC. It began working so many milliseconds before: what it is given is captured in between.
     ended : {"result", "error"} or None
     inputs : dict
         Arguments by name, as captured.
@@ -37,11 +40,11 @@ class OperatorCall(msgspec.Struct):
         The last value of each metric reported during the call.
     roles : dict of str to str
         Which of them are a ``knob``, a ``covariate`` or an ``input``.
-    links : list of str
+    links : sequence of str
         Ids of the calls whose very result it was given, or that it was explicitly linked to.
     parent : OperatorCall or None
         Its caller.
-    children : list of OperatorCall
+    children : sequence of OperatorCall
         The calls made directly by it, in the order in which they began.
     """
 
@@ -54,6 +57,7 @@ class OperatorCall(msgspec.Struct):
     start: datetime
     tags: tuple[str, ...] = ()
     duration_ms: float | None = None
+    end: datetime | None = None
     ended: Literal["result", "error"] | None = None
     inputs: dict[str, Any] = msgspec.field(default_factory=dict)
     result: Any = None
@@ -104,58 +108,79 @@ def calls_of(events: Iterable[OperatorEvent]) -> dict[str, OperatorCall]:
     [('double', {'x': 3}, 6)]
     """
     calls: dict[str, OperatorCall] = {}
+    # Those whose call event has not come, and when each metric was reported last.
+    unbegun: set[str] = set()
+    measured: dict[tuple[str, str], datetime] = {}
+    # The callers of those that were called in the step of a workflow.
+    callers: dict[str, str] = {}
     for event in events:
         if type(event) is not OperatorEvent:
             check_event(event)
-        call = calls.get(event.call_id)
-        kind, data = event.event_type, event.data
+        call_id, kind, data = event.call_id, event.event_type, event.data
+        call = calls.get(call_id)
         if call is None:
             context = event.context
-            start = event.timestamp
-            if event.duration_ms is not None:
-                start -= timedelta(milliseconds=event.duration_ms)
-            call = calls[event.call_id] = OperatorCall(
+            call = calls[call_id] = OperatorCall(
                 event.operator_id,
                 event.operator_type,
                 event.stage,
-                event.call_id,
+                call_id,
                 event.parent_call_id,
-                event.call_id if context is None else context.run_id,
-                start,
+                call_id if context is None else context.run_id,
+                event.timestamp,
                 () if context is None else context.metadata.tags,
+                links=_NONE,
+                children=_NONE,
             )
+            caller = None if context is None else context.parent
+            if caller is not None and caller.call_id != event.parent_call_id:
+                callers[call_id] = caller.call_id
+            if kind != "call":
+                unbegun.add(call_id)
         if kind == "call":
+            unbegun.discard(call_id)
             call.start = event.timestamp
             call.inputs = data.get("inputs") or {}
-            call.links.extend(data.get("links", ()))
+            if "links" in data:
+                call.links = [*call.links, *data["links"]]
         elif kind == "metric":
-            _measured(call, data)
+            _measured(call, event, measured)
         else:
-            call.ended = kind
-            call.duration_ms = event.duration_ms
+            call.ended, call.end, call.duration_ms = kind, event.timestamp, event.duration_ms
             if kind == "error":
                 call.error = data
             elif "result" in data:
                 call.result, call.has_result = data["result"], True
-    return _in_order(calls)
+        if call_id in unbegun:
+            call.start = min(call.start, event.timestamp - (event.duration or timedelta()))
+    return _in_order(calls, callers)
 
 
-def _measured(call: OperatorCall, data: dict[str, Any]) -> None:
-    name, value = str(data.get("name")), data.get("value")
+def _measured(call: OperatorCall, event: OperatorEvent, measured: dict[tuple[str, str], datetime]) -> None:
+    name, value = str(event.data.get("name")), event.data.get("value")
     if name == LINK:
-        call.links.append(str(value))
-        return
-    call.metrics[name] = value
-    if "role" in data:
-        call.roles[name] = str(data["role"])
+        call.links = [*call.links, str(value)]
+    elif event.timestamp >= measured.get((call.call_id, name), event.timestamp):
+        measured[call.call_id, name] = event.timestamp
+        call.metrics[name] = value
+        call.roles.pop(name, None)
+        if "role" in event.data:
+            call.roles[name] = str(event.data["role"])
 
 
-def _in_order(calls: dict[str, OperatorCall]) -> dict[str, OperatorCall]:
+def _in_order(calls: dict[str, OperatorCall], callers: dict[str, str]) -> dict[str, OperatorCall]:
     # Equal starts stay as they came: the caller's event comes before that of the one it calls.
-    ordered = dict(sorted(calls.items(), key=lambda entry: entry[1].start))
+    ordered = {call.call_id: call for call in sorted(calls.values(), key=attrgetter("start"))}
     for call in ordered.values():
-        parent = calls.get(call.parent_call_id or "")
+        parent = calls.get(callers.get(call.call_id) or call.parent_call_id or "")
         if parent is not None and parent is not call:
             call.parent = parent
-            parent.children.append(call)
+            if parent.children:
+                parent.children.append(call)
+            else:
+                parent.children = [call]
     return ordered
+
+
+# Most calls make none, and of a million empty lists the collector would look into each.
+_NONE: Any = ()

@@ -48,6 +48,11 @@ class OperatorMetadata(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for what, text in (("id", self.id), ("type_hint", self.type_hint)):
+            if not isinstance(text, str):
+                raise CausalkitError(
+                    f"the {what} of an operator is a {type(text).__name__}; give a text", **{what: text}
+                )
         if type(self.tags) is not tuple:
             tags: Any = self.tags
             told = (tags,) if isinstance(tags, str) or not isinstance(tags, Iterable) else tags

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
+from heapq import heappop, heappush
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,15 +27,20 @@ class Told:
         stage: str | None,
         operator_type: str | None,
         operator_id: str | None,
-        tags: tuple[str, ...],
-        metrics: tuple[Metric, ...],
+        tags: Iterable[str],
+        metrics: Iterable[Metric],
     ) -> None:
         self.stage, self.operator_type, self.operator_id = stage, operator_type, operator_id
-        self.tags, self.metrics = tags, metrics
         for what, name in (("stage", stage), ("operator_type", operator_type), ("operator_id", operator_id)):
             if name is not None and not isinstance(name, str):
                 raise CausalkitError(f"{what} is a {type(name).__name__}; give a text", **{what: name})
-        for metric in metrics:
+        if not isinstance(tags, Iterable):
+            raise CausalkitError(f"tags is {tags!r}; give a list of texts", tags=tags)
+        if not isinstance(metrics, Iterable):
+            raise CausalkitError(f"metrics is {metrics!r}; give a list of functions", metrics=metrics)
+        self.tags = (tags,) if isinstance(tags, str) else tuple(map(str, tags))
+        self.metrics = tuple(metrics)
+        for metric in self.metrics:
             if not callable(metric):
                 raise CausalkitError(
                     f"the metric {metric!r} cannot be called; give a function of result and input", metric=metric
@@ -85,40 +90,51 @@ def metadata_of_instance(instance: Any, told: Told) -> OperatorMetadata:
     known = _instances.get(id(instance))
     if known is not None and known[0]() is instance and known[1] is told:
         return known[2]
-    named = getattr(instance, "operator_id", None)
-    if type(named) is not str:
-        named = told.operator_id or getattr(instance, "name", None)
-        if type(named) is not str:
-            named = _numbered(instance)
-    metadata = metadata_named(named, told.operator_type or type(instance).__name__, told.tags)
-    with suppress(TypeError):
-        # An object that no weak reference can be made of is asked for its name each time.
-        _instances[id(instance)] = weakref.ref(instance, partial(_forget, id(instance))), told, metadata
+    named = _text_of(instance, "operator_id") or told.operator_id or _text_of(instance, "name")
+    with _lock:
+        known = _instances.get(id(instance))
+        number = known[3] if known is not None and known[0]() is instance else 0
+        try:
+            gone = weakref.ref(instance, partial(_forget, id(instance), type(instance)))
+        except TypeError:
+            # An object that no weak reference can be made of is asked for its name each time, and not told apart.
+            gone, number = None, 1
+        if named is None:
+            number = number or _next_number(type(instance))
+            named = type(instance).__name__ if number == 1 else f"{type(instance).__name__} #{number}"
+        metadata = metadata_named(named, told.operator_type or type(instance).__name__, told.tags)
+        if gone is not None:
+            _instances[id(instance)] = gone, told, metadata, number
     return metadata
 
 
-_instances: dict[int, tuple[weakref.ref[Any], Told, OperatorMetadata]] = {}
-
-
-def _forget(key: int, gone: weakref.ref[Any]) -> None:
-    # Another object may live at the same address by now.
-    if key in _instances and _instances[key][0] is gone:
-        _instances.pop(key, None)
-
-
-_numbers: WeakKeyDictionary[type, WeakKeyDictionary[Any, int]] = WeakKeyDictionary()
-
-
-def _numbered(instance: Any) -> str:
-    cls = type(instance)
+def _text_of(instance: Any, attribute: str) -> str | None:
     try:
-        with _lock:
-            numbers = _numbers.setdefault(cls, WeakKeyDictionary())
-            number = numbers.setdefault(instance, len(numbers) + 1)
-    except TypeError:
-        # Neither a hash nor a weak reference: its instances cannot be told apart for long.
-        number = 1
-    return cls.__name__ if number == 1 else f"{cls.__name__} #{number}"
+        text = getattr(instance, attribute, None)
+    except Exception:
+        # A property that raises would break the operator.
+        return None
+    return text if type(text) is str and text else None
 
 
-_lock = threading.Lock()
+_instances: dict[int, tuple[weakref.ref[Any], Told, OperatorMetadata, int]] = {}
+# For each class the numbers that nobody has: a heap, the last of them never given before.
+_free_numbers: WeakKeyDictionary[type, list[int]] = WeakKeyDictionary()
+_lock = threading.RLock()
+
+
+def _next_number(cls: type) -> int:
+    free = _free_numbers.setdefault(cls, [1])
+    number = heappop(free)
+    if not free:
+        free.append(number + 1)
+    return number
+
+
+def _forget(key: int, cls: type, gone: weakref.ref[Any]) -> None:
+    with _lock:
+        # Another object may live at the same address by now.
+        if key in _instances and _instances[key][0] is gone:
+            number = _instances.pop(key)[3]
+            if number:
+                heappush(_free_numbers[cls], number)

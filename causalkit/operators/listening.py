@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -12,8 +11,18 @@ from typing import Any, Self, overload
 from causalkit.errors import CausalkitError
 from causalkit.operators.capture import Capture, Policy
 from causalkit.operators.events import OperatorEvent, Report, check_event, event_of
-from causalkit.operators.receivers import Deliver, Receiver, deliver, filtered, join, leave, receivers_within
-from causalkit.spans import Span, current
+from causalkit.operators.receivers import (
+    Deliver,
+    Listening,
+    Receiver,
+    deliver,
+    filtered,
+    join,
+    leave,
+    not_within_itself,
+    receivers_within,
+)
+from causalkit.spans import current
 
 
 class Handle(Receiver):
@@ -34,7 +43,7 @@ class Handle(Receiver):
         self.unregister()
 
 
-class EventCollection(Span, Sequence[OperatorEvent]):
+class EventCollection(Sequence[OperatorEvent]):
     """The events of one context and of what it starts; see `collect_events`.
 
     Attributes
@@ -45,20 +54,19 @@ class EventCollection(Span, Sequence[OperatorEvent]):
         What a filter of its own raised.
     """
 
-    __slots__ = ("_reports", "_seen", "receiver", "receivers")
+    __slots__ = ("_reports", "_seen", "_span", "receiver")
 
     def __init__(
         self, limit: int | None, sample: float | None, where: Deliver | None, capture: Policy | Capture, to: Any = None
     ) -> None:
-        super().__init__(None)
         # Events are made of the reports when somebody looks: the pipeline does not wait for it.
         self._reports: deque[Report | OperatorEvent] | list[Report | OperatorEvent]
         self._reports = [] if _checked_limit(limit) is None else deque(maxlen=limit)
         self._seen = [0]
         keep: Any = to or (self._reports.append if limit is None else _counting(self._reports.append, self._seen))
         chosen = filtered(keep, where, sample)
-        self.receiver = Receiver(chosen, capture, keep if chosen is keep and to is None else None)
-        self.receivers: tuple[Receiver, ...] = ()
+        self.receiver = Receiver(chosen, capture, keep if chosen is keep else None)
+        self._span = Listening()
 
     @property
     def dropped(self) -> int:
@@ -66,17 +74,18 @@ class EventCollection(Span, Sequence[OperatorEvent]):
         return max(0, self._seen[0] - len(self._reports))
 
     def __enter__(self) -> Self:
-        if self.open is not None:
+        if self._span.open is not None:
             raise CausalkitError("these events were collected already; call collect_events() anew for each block")
         join(self.receiver)
-        self.begin(sys._getframe(1))
-        self.receivers = (*receivers_within(self.outer), self.receiver)
+        self._span.begin(sys._getframe(1))
+        self._span.receivers = (*receivers_within(self._span.outer), self.receiver)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
     ) -> None:
-        self.end()
+        self._span.end()
+        self._span.receivers = None
         leave(self.receiver)
 
     async def __aenter__(self) -> Self:
@@ -104,10 +113,6 @@ class EventCollection(Span, Sequence[OperatorEvent]):
         if isinstance(index, slice):
             return list(map(event_of, list(self._reports)[index]))
         return event_of(self._reports[index])
-
-    # Two collections are the same only if they are one; a span is looked for among others.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         dropped = f", {self.dropped} older ones dropped" if self.dropped else ""
@@ -204,7 +209,11 @@ class EventCollector:
         """
         if not callable(callback):
             raise CausalkitError(f"a {type(callback).__name__} cannot be called; register a function of one event")
-        handle = Handle(filtered(_not_within_itself(callback), where, sample), capture)
+        # A journal makes its lines of reports, and sees to it itself that it does not hear itself.
+        take = getattr(callback, "take_report", None)
+        hear = take or not_within_itself(callback)
+        chosen = filtered(hear, where, sample)
+        handle = Handle(chosen, capture, take if chosen is hear else None)
         join(handle, of_process=True)
         return handle
 
@@ -224,21 +233,6 @@ class EventCollector:
         deliver(check_event(event), receivers_within(current()))
 
 
-def _not_within_itself(callback: Deliver) -> Deliver:
-    busy: set[int] = set()
-
-    def hear(event: OperatorEvent) -> None:
-        thread = threading.get_ident()
-        if thread not in busy:
-            busy.add(thread)
-            try:
-                callback(event)
-            finally:
-                busy.discard(thread)
-
-    return hear
-
-
 def _counting(append: Callable[[Any], None], seen: list[int]) -> Callable[[Any], None]:
     def count(report: Any) -> None:
         seen[0] += 1
@@ -248,6 +242,6 @@ def _counting(append: Callable[[Any], None], seen: list[int]) -> Callable[[Any],
 
 
 def _checked_limit(limit: int | None) -> int | None:
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise CausalkitError(f"limit is {limit!r}; give how many events are kept, 1 or more", limit=limit)
     return limit

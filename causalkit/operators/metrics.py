@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from causalkit.operators.open_calls import OpenCall
 
 _log = logging.getLogger("causalkit.operators")
-_reported: set[str] = set()
+# By identity: two may share a name, and need not have a hash.
+_reported: dict[int, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,10 @@ def report_metrics(
         try:
             value = metric(result, inputs)
         except Exception as error:
-            if name not in _reported:
-                _reported.add(name)
-                _log.error("the metric %s raised %s; it is not reported again", name, one_line(repr(error), 200))
+            if id(metric) not in _reported:
+                _reported[id(metric)] = metric
+                told = one_line(repr(error), 200)
+                _log.error("the metric %s of %s raised %s; it is not reported again", name, call.metadata.id, told)
             continue
         if value is not None:
             report_metric(call, name, value)

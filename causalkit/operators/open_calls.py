@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Mapping
 from time import perf_counter_ns, time_ns
@@ -9,10 +10,9 @@ from types import FrameType
 from typing import Any, Literal
 
 from causalkit.errors import CausalkitError
-from causalkit.operators import receivers as listening
+from causalkit.operators import receivers as listeners
 from causalkit.operators.events import EventType, ExecutionContext, OperatorMetadata, Report
-from causalkit.operators.listening import EventCollection
-from causalkit.operators.receivers import Receiver, receivers_within
+from causalkit.operators.receivers import Listening, Receiver, receivers_within
 from causalkit.operators.roles import is_ensemble
 from causalkit.raised import describe_error
 from causalkit.spans import Span, current, draw_bits
@@ -25,6 +25,7 @@ _MOST_RESULTS = 64
 # that no other object can be at its address: who is given it works on that call's result.
 _passed_on: dict[int, tuple[Any, str]] = {}
 _without_caller: deque[int] = deque()
+_holding = threading.RLock()
 
 
 class OpenCall(Span):
@@ -84,18 +85,26 @@ class OpenCall(Span):
             self.receivers: tuple[Receiver, ...] = outer.receivers
             if self.stage is None:
                 self.stage = outer.stage
-        elif (type(outer) is EventCollection and outer.receivers) or (outer is None and listening.everywhere):
+        elif (type(outer) is Listening and outer.outer is None and outer.receivers) or (
+            outer is None and listeners.everywhere
+        ):
             self.parent = self.parent_id = None
             self.run_id = self.span_id
             self.offset_ns = time_ns() - at_ns
-            self.receivers = () if outer is None else outer.receivers
+            self.receivers = outer.receivers or () if type(outer) is Listening else ()
         elif not self._find_place(outer):
             self.end()
             return False
-        self._results: list[int] | None = None
+        self._results: deque[int] | None = None
         self._context: ExecutionContext | None = None
         self.links = _links(inputs) if _passed_on else ()
-        self.report("call", at_ns, inputs)
+        try:
+            self.report("call", at_ns, inputs)
+        except BaseException as error:
+            # Such as KeyboardInterrupt in a listener: what does not begin is nobody's parent.
+            self.began_ns = at_ns
+            self.raised(error)
+            raise
         self.began_ns = perf_counter_ns()
         return True
 
@@ -120,7 +129,9 @@ class OpenCall(Span):
         self.report("error", ended_ns, describe_error(error) or {})
         self.receivers = ()
 
-    def report(self, event_type: EventType, at_ns: int, told: Any) -> None:
+    def report(
+        self, event_type: EventType, at_ns: int, told: Any, receivers: tuple[Receiver, ...] | None = None
+    ) -> None:
         """Tell those who listen, each with the values captured as they want them.
 
         Parameters
@@ -130,16 +141,22 @@ class OpenCall(Span):
             On the monotonic clock.
         told : Any
             The inputs by name, the result, the description of an error, or name, value and role of a metric.
+        receivers : tuple of Receiver, optional
+            Whom to tell; default those who listen.
         """
-        receivers = self.receivers
-        if listening.everywhere:
-            receivers = (*receivers, *listening.everywhere)
+        if receivers is None:
+            receivers = self.receivers
+            if listeners.everywhere:
+                receivers = (*receivers, *listeners.everywhere)
         for receiver in receivers:
             if receiver.open:
                 try:
                     receiver.take(Report(self, event_type, at_ns, receiver.keep[event_type](told)))
                 except Exception as error:
                     receiver.failed(error)
+                except BaseException:
+                    self.report(event_type, at_ns, told, receivers[receivers.index(receiver) + 1 :])
+                    raise
 
     @property
     def context(self) -> ExecutionContext:
@@ -152,7 +169,7 @@ class OpenCall(Span):
     def _find_place(self, outer: Span | None) -> bool:
         """Find out what is around; return whether anybody listens."""
         self.receivers = receivers_within(outer)
-        if not self.receivers and not listening.everywhere:
+        if not self.receivers and not listeners.everywhere:
             return False
         self.parent, self.parent_id, self.run_id = _around(outer, self.span_id)
         self.offset_ns = time_ns() - perf_counter_ns()
@@ -161,18 +178,25 @@ class OpenCall(Span):
         return True
 
     def _hold(self, result: Any) -> None:
-        around = self.parent
-        _passed_on[id(result)] = (result, self.span_id)
-        if around is not None:
-            around._results = [*(around._results or ()), id(result)][-_MOST_RESULTS:]
-        else:
-            _without_caller.append(id(result))
-            if len(_without_caller) > _MOST_RESULTS:
-                _passed_on.pop(_without_caller.popleft(), None)
+        with _holding:
+            new = id(result) not in _passed_on
+            _passed_on[id(result)] = (result, self.span_id)
+            around = self.parent
+            if around is None or not around.open:
+                held = _without_caller
+            elif around._results is None:
+                held = around._results = deque()
+            else:
+                held = around._results
+            if new:
+                held.append(id(result))
+            if len(held) > _MOST_RESULTS:
+                _passed_on.pop(held.popleft(), None)
 
     def _let_go(self) -> None:
-        for key in self._results or ():
-            _passed_on.pop(key, None)
+        with _holding:
+            for key in self._results or ():
+                _passed_on.pop(key, None)
 
 
 def current_call() -> OpenCall | None:
@@ -241,21 +265,21 @@ _ROLES = ("metric", "knob", "covariate", "input")
 
 
 def _links(inputs: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(_passed_on[id(value)][1] for value in inputs.values() if id(value) in _passed_on)
+    found = (_passed_on.get(id(value)) for value in inputs.values())
+    return tuple(held[1] for held in found if held is not None)
 
 
 def _around(span: Span | None, own_id: str) -> tuple[OpenCall | None, str | None, str]:
     """Return the caller, its id or that of a workflow's step between, and the run."""
     step: str | None = None
+    run_id: str | None = None
     while span is not None:
         if isinstance(span, OpenCall):
-            return span, step or span.span_id, span.run_id
+            return span, step or span.span_id, run_id or span.run_id
         step = step or span.span_id
-        run_id = getattr(span.within, "request_id", None)
-        if run_id:
-            return None, step, run_id
+        run_id = run_id or getattr(span.within, "request_id", None)
         span = span.outer
-    return None, None, own_id
+    return None, step, run_id or own_id
 
 
 def _is_ensemble(call: OpenCall) -> bool:
@@ -264,8 +288,9 @@ def _is_ensemble(call: OpenCall) -> bool:
 
 def _forget_results(on: bool) -> None:
     if not on:
-        _passed_on.clear()
-        _without_caller.clear()
+        with _holding:
+            _passed_on.clear()
+            _without_caller.clear()
 
 
-listening.switches.append(_forget_results)
+listeners.switches.append(_forget_results)

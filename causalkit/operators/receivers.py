@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from causalkit.errors import CausalkitError
-from causalkit.operators.capture import Capture, Policy, capture_of, keeping
+from causalkit.operators.capture import SUMMARY, Capture, Policy, capture_of, keeping, summary
 from causalkit.operators.events import OperatorEvent, event_of
 from causalkit.spans import Span, carry_across_threads
 from causalkit.wording import one_line
@@ -27,6 +27,23 @@ _num_listening = 0
 switches: list[Callable[[bool], None]] = []
 # Those of the whole process; replaced as a whole, so that an event under way has one or the other.
 everywhere: tuple[Receiver, ...] = ()
+
+
+class Listening(Span):
+    """A stretch of work whose events somebody collects.
+
+    Attributes
+    ----------
+    receivers : tuple of Receiver or None
+        Who hears them, those around it included; None when it has ended. Events hold their calls and these hold the
+        span, which must not lead back to where the events are kept.
+    """
+
+    __slots__ = ("receivers",)
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.receivers: tuple[Receiver, ...] | None = None
 
 
 class Receiver:
@@ -51,7 +68,8 @@ class Receiver:
     def __init__(
         self, deliver: Deliver, capture: Policy | Capture, take: Callable[[Any], object] | None = None
     ) -> None:
-        self.keep = keeping(capture_of(capture))
+        kept = capture_of(capture)
+        self.keep = keeping(self._isolated(kept) if callable(capture) and kept else kept)
         self.deliver = deliver
         self.take = take or self._make_and_deliver
         self.error: Exception | None = None
@@ -61,6 +79,25 @@ class Receiver:
     def __repr__(self) -> str:
         state = "listening" if self.open else "not listening"
         return f"<{type(self).__name__} {state}{f', raised {self.num_errors} times' * bool(self.num_errors)}>"
+
+    def _isolated(self, capture: Capture) -> Capture:
+        # Where a user's function raises, the event is still heard; what it calls itself is only summarised.
+        busy: set[int] = set()
+
+        def keep(value: Any) -> Any:
+            thread = threading.get_ident()
+            if thread in busy:
+                return summary(value)
+            busy.add(thread)
+            try:
+                return capture(value)
+            except Exception as error:
+                self.failed(error)
+                return {SUMMARY: type(value).__qualname__, "not_captured": type(error).__name__}
+            finally:
+                busy.discard(thread)
+
+        return keep
 
     def _make_and_deliver(self, report: Any) -> None:
         self.deliver(event_of(report))
@@ -138,9 +175,25 @@ def filtered(keep: Deliver, where: Callable[[OperatorEvent], object] | None, sam
             if chosen(event):
                 keep(event)
 
-        keep = keep_where
+        keep = not_within_itself(keep_where)
     if sample is None:
         return keep
     last = sample * 2**32
     # By the run's id, so that all processes and collectors choose the same runs.
     return lambda event: keep(event) if zlib.crc32(event.run_id.encode("utf-8", "replace")) < last else None
+
+
+def not_within_itself(callback: Deliver) -> Deliver:
+    """Return what hears an event unless the function is at work in this thread, and has set it off itself."""
+    busy: set[int] = set()
+
+    def hear(event: OperatorEvent) -> None:
+        thread = threading.get_ident()
+        if thread not in busy:
+            busy.add(thread)
+            try:
+                callback(event)
+            finally:
+                busy.discard(thread)
+
+    return hear

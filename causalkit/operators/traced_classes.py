@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -9,7 +10,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from causalkit.errors import CausalkitError
 from causalkit.operators import receivers
 from causalkit.operators.identity import Told
-from causalkit.operators.wrapping import traced_function
+from causalkit.operators.wrapping import traced_before, traced_function
 
 _on = False
 _lock = threading.RLock()
@@ -45,23 +46,43 @@ def _hook_subclasses(cls: Any) -> None:
 
     def __init_subclass__(sub: Any, **others: Any) -> None:  # noqa: N807
         if own is None:
-            super(cls, sub).__init_subclass__(**others)
+            here = next(above for above in sub.__mro__ if vars(above).get("__init_subclass__") is hook)
+            super(here, sub).__init_subclass__(**others)
         else:
             own.__get__(None, sub)(**others)
         trace_class(sub, vars(sub).get("_causalkit_told", told_of(sub)))
 
-    hook: Any = __init_subclass__
-    cls.__init_subclass__ = classmethod(hook)
+    cls.__init_subclass__ = hook = _Hook(__init_subclass__)
+
+
+class _Hook(classmethod):  # type: ignore[type-arg]  # cannot be subscripted as a base class
+    def __set_name__(self, owner: type, name: str) -> None:
+        # A dataclass with slots makes its class anew, from the dictionary of the traced one.
+        trace_class(owner, vars(owner)["_causalkit_told"])
 
 
 def _install(cls: Any) -> None:
     """Put a reporting ``__call__`` where a class has one of its own, or inherits one that does not report."""
-    own = vars(cls).get("__call__")
-    function = call_of(cls) if own is None else own
-    if function is None or cls in _replaced or (own is None and any(above in _classes for above in cls.__mro__[1:])):
+    provider = next((above for above in cls.__mro__ if "__call__" in vars(above)), None)
+    if provider is None or cls in _replaced or (provider is not cls and provider in _classes):
         return
-    _replaced[cls] = own
-    cls.__call__ = traced_function(getattr(function, "__wrapped__", function), cls._causalkit_told, of_class=True)
+    function = call_of(cls)
+    before = traced_before(function)
+    if before is not None and before.of_class:
+        # The class was made of the dictionary of another while somebody listened.
+        function = before.function
+    _replaced[cls] = function if provider is cls else None
+    if before is not None:
+        function = before.function
+    cls.__call__ = traced_function(_taking_the_object(function), cls._causalkit_told, of_class=True)
+
+
+def _taking_the_object(function: Any) -> Any:
+    """Return what is called with the object first, as a function is; a static method or another callable is not."""
+    if inspect.isfunction(function):
+        return function
+    bind = getattr(type(function), "__get__", lambda unbound, instance, owner: unbound)
+    return lambda self, *args, **kwargs: bind(function, self, type(self))(*args, **kwargs)
 
 
 def _restore(cls: Any) -> None:
@@ -74,11 +95,9 @@ def _restore(cls: Any) -> None:
 
 def call_of(cls: type) -> Any:
     """Return the ``__call__`` of a class as it was written."""
-    for above in cls.__mro__:
-        found = _replaced.get(above) or vars(above).get("__call__")
-        if found is not None:
-            return found
-    return None
+    with _lock:
+        calls = (_replaced.get(above, vars(above).get("__call__")) for above in cls.__mro__)
+        return next((call for call in calls if call is not None), None)
 
 
 def _switch(on: bool) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import MethodType
 from typing import Any, TypeVar, overload
 
 from causalkit.errors import CausalkitError
 from causalkit.operators.identity import Metric, Told, metadata_of_instance
 from causalkit.operators.traced_classes import call_of, told_of, trace_class
-from causalkit.operators.wrapping import traced_function
+from causalkit.operators.wrapping import traced_before, traced_function
 
 _Traced = TypeVar("_Traced", bound=Callable[..., Any])
 
@@ -104,7 +105,7 @@ def trace(
     >>> [(event.operator_id, event.data["result"]) for event in events if event.event_type == "result"]
     [('a', 3), ('b', 5)]
     """
-    told = Told(stage, operator_type, operator_id, (tags,) if isinstance(tags, str) else tuple(tags), tuple(metrics))
+    told = Told(stage, operator_type, operator_id, tags, metrics)
     return partial(_trace, told=told) if traced is None else _trace(traced, told)
 
 
@@ -144,7 +145,7 @@ class TracedOperator:
         # A dataclass with slots makes the class anew, from its dictionary and without its keywords.
         told = cls.__dict__.get("_causalkit_told")
         if told is None:
-            told = Told(stage, operator_type, operator_id, tuple(tags), tuple(metrics)).over(told_of(cls))
+            told = Told(stage, operator_type, operator_id, tags, metrics).over(told_of(cls))
         trace_class(cls, told, hook=False)
 
 
@@ -162,10 +163,11 @@ def _trace(traced: Any, told: Told) -> Any:
         return traced
     if not callable(traced):
         raise CausalkitError(f"a {type(traced).__name__} cannot be called; trace a function or a class with __call__")
-    before = getattr(traced, "_causalkit_told", None) if hasattr(traced, "__wrapped__") else None
-    if isinstance(before, Told):
+    before = traced_before(getattr(traced, "__func__", traced))
+    if before is not None:
         # Traced twice it still reports once.
-        return traced_function(traced.__wrapped__, told.over(before))
+        function = MethodType(before.function, traced.__self__) if inspect.ismethod(traced) else before.function
+        return traced_function(function, told.over(before.told))
     if any(inspect.isfunction(vars(above).get("__call__")) for above in type(traced).__mro__):
         return _traced_instance(traced, told.over(told_of(type(traced))))
     return traced_function(traced, told)

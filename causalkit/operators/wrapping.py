@@ -22,16 +22,22 @@ def traced_function(function: Callable[..., Any], told: Told, *, of_class: bool 
     """Return a function that does the same and reports each call."""
     operator = TracedFunction(function, told, of_class=of_class)
     wrapper: Any = wraps(function)(_kind(function)(function, operator))
-    wrapper._causalkit_told = told
+    wrapper._causalkit_operator = operator
     operator.wrapper = wrapper
     return wrapper  # type: ignore[no-any-return]
+
+
+def traced_before(function: Any) -> TracedFunction | None:
+    """Return how a function reports its calls; None if it does not itself, as a decorator around one that does."""
+    operator = getattr(function, "_causalkit_operator", None)
+    return operator if isinstance(operator, TracedFunction) and operator.wrapper is function else None
 
 
 class TracedFunction:
     """How the calls of one function begin: who it is, and what its arguments are called."""
 
     def __init__(self, function: Callable[..., Any], told: Told, *, of_class: bool = False) -> None:
-        self.told, self.of_class = told, of_class
+        self.function, self.told, self.of_class = function, told, of_class
         self.names, self.rest, self.bound = parameters_of(function, of_class)
         self.metadata = metadata_named(
             told.operator_id or name_of(function), told.operator_type or "function", told.tags
@@ -68,7 +74,11 @@ class TracedFunction:
         """Report the metrics and the result."""
         metrics = type(args[0])._causalkit_told.metrics if self.of_class else self.told.metrics
         if metrics:
-            report_metrics(call, metrics, result, self.inputs(args[1:] if self.bound else args, kwargs))
+            try:
+                report_metrics(call, metrics, result, self.inputs(args[1:] if self.bound else args, kwargs))
+            except BaseException as error:
+                call.raised(error)
+                raise
         call.returned(result)
 
 
@@ -120,7 +130,9 @@ def _generator(function: Callable[..., Any], operator: TracedFunction) -> Callab
         if call is None:
             return (yield from function(*args, **kwargs))
         try:
-            result = yield from function(*args, **kwargs)
+            inner = function(*args, **kwargs)
+            call.pass_on(sys._getframe(), inner.gi_frame)
+            result = yield from inner
         except GeneratorExit:
             # Whoever asked for the items has enough of them; that is no error.
             call.returned(None)
@@ -137,31 +149,33 @@ def _generator(function: Callable[..., Any], operator: TracedFunction) -> Callab
 def _async_generator(function: Callable[..., Any], operator: TracedFunction) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = operator.open(args, kwargs) if _on else None
-        inner = function(*args, **kwargs)
         try:
+            inner = function(*args, **kwargs)
+            if call is not None:
+                call.pass_on(sys._getframe(), inner.ag_frame)
             # Here is no "yield from": what is sent and what is thrown is handed on by hand.
             item = await anext(inner)
             while True:
                 try:
                     sent = yield item
-                except Exception as error:
+                except GeneratorExit:
+                    await inner.aclose()
+                    raise
+                except BaseException as error:
                     item = await inner.athrow(error)
                 else:
                     item = await inner.asend(sent)
-        except (StopAsyncIteration, GeneratorExit) as end:
-            await inner.aclose()
-            if call is not None and isinstance(end, StopAsyncIteration):
+        except StopAsyncIteration:
+            if call is not None:
                 operator.returned(call, None, args, kwargs)
-            elif call is not None:
+        except GeneratorExit:
+            if call is not None:
                 call.returned(None)
-            if isinstance(end, GeneratorExit):
-                raise
+            raise
         except BaseException as error:
             if call is not None:
                 call.raised(error)
             raise
-        finally:
-            await inner.aclose()
 
     return wrapper
 

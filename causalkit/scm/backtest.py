@@ -12,7 +12,7 @@ import pandas as pd
 from causalkit.errors import FitError, GraphError
 from causalkit.scm.blocks import block_sums, group_codes, interval95
 from causalkit.scm.caveats import data_caveats, ungrouped
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 from causalkit.scm.interventions import check_interventions
 from causalkit.scm.questions import mean_replicates
 from causalkit.tables import check_table

@@ -28,7 +28,7 @@ from causalkit.errors import FitError, GraphError
 from causalkit.scm.abnormality import Batch, adjusted_p_values, taken_over
 from causalkit.scm.blocks import deal_blocks, interval95
 from causalkit.scm.caveats import biased_on_the_way, data_caveats, refuse_nodes, ungrouped
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 from causalkit.scm.gaps import blur, filled, recorded, with_gaps
 from causalkit.scm.healing import Healing
 from causalkit.streams import stream

@@ -18,7 +18,7 @@ from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.blocks import deal_blocks, interval95
 from causalkit.scm.caveats import data_caveats, refuse_biased, ungrouped
 from causalkit.scm.change_shares import STATISTICS, contributions, observed
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 from causalkit.scm.mechanism_change import Releases, adjusted_p_values, moved_away
 from causalkit.streams import stream
 from causalkit.tables import check_table

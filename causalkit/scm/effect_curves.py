@@ -13,7 +13,7 @@ from causalkit.errors import GraphError
 from causalkit.scm.blocks import interval95
 from causalkit.scm.caveats import caveats_of, refuse_biased
 from causalkit.scm.effects import listed, refuse_same
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 from causalkit.scm.interventions import Intervention, Shift, check_interventions, describe
 from causalkit.scm.outcomes import Outcome
 from causalkit.scm.questions import mean_replicates

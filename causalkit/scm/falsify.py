@@ -19,7 +19,7 @@ import pandas as pd
 from causalkit.errors import FitError, GraphError, InsufficientDataError
 from causalkit.graphs import check_graph
 from causalkit.scm.blocks import group_codes
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 from causalkit.scm.independence import Independence
 from causalkit.scm.markov import Claim, ClaimTests, edge_claims, essence, independence_claims, renamings
 from causalkit.scm.model import FittedSCM

@@ -39,7 +39,7 @@ import pandas as pd
 
 from causalkit.errors import FitError, GraphError
 from causalkit.scm.blame import EXPLAINS, Blame, blame, views
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 from causalkit.scm.service_signals import Deviation, Signals, read_signals
 from causalkit.wording import interval, number
 

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from causalkit.scm.abnormality import Batch, adjusted_p_values
 from causalkit.scm.causes import batch_of, causes_caveats, check_question, ranking, usual_of
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 from causalkit.scm.healing import Healing
 from causalkit.scm.tails import two_sided
 from causalkit.wording import number

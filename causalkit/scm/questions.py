@@ -20,7 +20,7 @@ from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.blocks import interval95
 from causalkit.scm.caveats import caveats_of, refuse_biased
 from causalkit.scm.distributions import shown_by_label, spread_intervals, spread_of
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 from causalkit.scm.given import Runs, all_runs, describe_given, runs_where
 from causalkit.scm.interventions import (
     Formula,

@@ -21,7 +21,7 @@ from causalkit.scm.blocks import block_sums, interval95
 from causalkit.scm.caveats import caveats_of, refuse_biased
 from causalkit.scm.classification import Classification
 from causalkit.scm.derived import combine
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 from causalkit.scm.interventions import Shift
 from causalkit.scm.regression import Regression
 from causalkit.scm.state import Mechanism

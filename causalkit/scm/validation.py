@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import t
 
 from causalkit.scm.attempts import Ladder
-from causalkit.scm.finding import Finding
+from causalkit.finding import Finding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,8 +13,8 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from causalkit.errors import CausalkitError
-from causalkit.spans import Span, new_span_id
 from causalkit.raised import describe_error
+from causalkit.spans import Span, new_span_id
 from causalkit.workflows.recorded import Recorded
 from causalkit.workflows.records import StepTrace, WorkflowTrace
 from causalkit.workflows.vram import Meter, find_meter

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import msgspec
 
 from causalkit.errors import CausalkitError
+from causalkit.raised import describe_error
 from causalkit.redaction import mask_secrets
 from causalkit.spans import carry_across_threads, current
-from causalkit.raised import describe_error
 from causalkit.workflows.open_runs import OpenRun, OpenStep, StepOfCurrentRun
 from causalkit.workflows.records import WorkflowTrace
 from causalkit.workflows.run_log import OnError, Redact, RunLog

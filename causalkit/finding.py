@@ -1,11 +1,12 @@
-"""How every answer of a model shows itself in a notebook."""
+"""How every answer shows itself in a notebook."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class _Answer(Protocol):
@@ -25,5 +26,8 @@ class Finding:
     def _repr_html_(self: _Answer) -> str:
         notes = "".join(f"<li>{escape(caveat)}</li>" for caveat in self.caveats)
         frame = self.to_frame().round(3)
-        table = frame.to_html(index=frame.index.name is not None, escape=True)
+        table = frame.to_html(index=frame.index.name is not None, escape=True, max_rows=_MOST_ROWS)
         return f"<p>{escape(self.sentence)}</p><ul>{notes}</ul>{table}"
+
+
+_MOST_ROWS = 60
