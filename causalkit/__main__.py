@@ -33,11 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check that models come out as they must")
     check.add_argument("--cases", action="store_true", required=True, help="the reference cases, through a worker")
     check.set_defaults(run=_check)
-    record = commands.add_parser("record", help="run the example pipeline and record it")
-    record.add_argument("recording", choices=["search_qa"])
+    record = commands.add_parser("record", help="run an example pipeline and record it")
+    record.add_argument("recording", choices=["search_qa", "digits_panel"])
     record.add_argument("--output", type=Path, help="folder for the journals (default: its place in data/)")
-    record.add_argument("--runs", type=int, help="runs in all (default: as many as the recording in data/ has)")
-    record.add_argument("--seed", type=int, default=0, help="decides questions, knobs and order")
+    record.add_argument("--runs", type=int, help="runs or decisions in all (default: as many as data/ has)")
+    record.add_argument("--seed", type=int, default=0, help="decides what is asked, knobs and order")
     record.add_argument("--quiet", action="store_true", help="no progress bar")
     record.set_defaults(run=_record)
     _add_regress(commands.add_parser("regress", help="ask a workflow its cases and compare with an earlier run"))
@@ -77,15 +77,28 @@ def _check(_: argparse.Namespace) -> int:
 
 
 def _record(given: argparse.Namespace) -> int:
-    from causalkit.examples.record import NUM_RUNS, record_search_qa
     from causalkit.examples.recordings import data_folder
 
-    folder = given.output or data_folder() / "search_qa"
+    folder = given.output or data_folder() / given.recording
+    recorded = _record_digits_panel if given.recording == "digits_panel" else _record_search_qa
+    sys.stdout.write(f"recorded {recorded(given, folder)} into {folder}\n")
+    return 0
+
+
+def _record_search_qa(given: argparse.Namespace, folder: Path) -> str:
+    from causalkit.examples.record import NUM_RUNS, record_search_qa
+
     num_runs = NUM_RUNS if given.runs is None else given.runs
     about = record_search_qa(folder, num_runs=num_runs, random_seed=given.seed, progress=not given.quiet)
-    counts = (f"{part['total']} {name} ({part['failed']} failed)" for name, part in about["runs"].items())
-    sys.stdout.write(f"recorded {' and '.join(counts)} into {folder}\n")
-    return 0
+    return " and ".join(f"{part['total']} {name} ({part['failed']} failed)" for name, part in about["runs"].items())
+
+
+def _record_digits_panel(given: argparse.Namespace, folder: Path) -> str:
+    from causalkit.examples.record_digits import NUM_DECISIONS, record_digits_panel
+
+    number = NUM_DECISIONS if given.runs is None else given.runs
+    about = record_digits_panel(folder, num_decisions=number, random_seed=given.seed, progress=not given.quiet)
+    return f"{about['decisions']} decisions ({about['wrong_verdicts']} wrong verdicts)"
 
 
 def _regress(given: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The recordings that lie in ``data/``: real runs of the example pipeline."""
+"""The recordings that lie in ``data/``: real runs of the example pipelines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from causalkit.errors import RecordingNotFoundError
 
 if TYPE_CHECKING:
+    from causalkit.operators.events import OperatorEvent
     from causalkit.workflows.traces import Traces
 
 DATA_VARIABLE = "CAUSALKIT_DATA"
@@ -41,14 +42,30 @@ def load_recording(name: str = "search_qa", part: str = "runs") -> Traces:
     """
     from causalkit.workflows.traces import load_traces
 
-    path = data_folder() / name / f"{part}.jsonl"
-    if not path.is_file():
-        raise RecordingNotFoundError(
-            f"there is no recording {path}; it is part of the project's source tree: clone it, set {DATA_VARIABLE} to "
-            f"its data folder, or record anew with `python -m causalkit record {name} --output {path.parent}`",
-            path=str(path),
-        )
-    return load_traces(path)
+    return load_traces(_found(data_folder() / name / f"{part}.jsonl"))
+
+
+def load_digits_panel() -> list[OperatorEvent]:
+    """Read the recording of the panel that reads digits (`causalkit.examples.digits_panel`).
+
+    Returns
+    -------
+    list of OperatorEvent
+        Of some thousand decisions.
+
+    Raises
+    ------
+    RecordingNotFoundError
+        If it is not there.
+
+    Examples
+    --------
+    >>> load_digits_panel()[0].operator_id
+    'decide'
+    """
+    from causalkit.operators.event_journal import load_events
+
+    return load_events(_found(data_folder() / "digits_panel" / "events.jsonl.gz"))
 
 
 def data_folder() -> Path:
@@ -61,3 +78,13 @@ def data_folder() -> Path:
     """
     named = os.environ.get(DATA_VARIABLE)
     return Path(named) if named else Path(__file__).parents[2] / "data"
+
+
+def _found(path: Path) -> Path:
+    if path.is_file():
+        return path
+    raise RecordingNotFoundError(
+        f"there is no recording {path}; it is part of the project's source tree: clone it, set {DATA_VARIABLE} to "
+        f"its data folder, or record anew with `python -m causalkit record {path.parent.name} --output {path.parent}`",
+        path=str(path),
+    )

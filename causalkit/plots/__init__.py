@@ -9,6 +9,9 @@ What did one run do, and when?                              `plot_timeline`     
 Which steps failed, and of what?                            `plot_step_failures`      `step_failures`
 How did the latency go over time?                           `plot_latency_over_time`  `latency_over_time`
 Which cases of a regression run moved?                      `plot_regression`         `regression`
+Who calls whom, and how far do they agree?                  `plot_operator_flow`      `operator_flow`
+How far do the members of ensembles disagree?               `plot_disagreement`       `agreement`
+How often is the judge right, and when?                     `plot_judge_accuracy`     `agreement`
 Which mechanism holds on unseen rows?                       `plot_validation`         `validation`
 What does an intervention do to a node?                     `plot_intervention`       `interventions`
 How large are these effects?                                `plot_effects`            `effects`

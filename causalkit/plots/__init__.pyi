@@ -1,3 +1,5 @@
+from .agreement import plot_disagreement as plot_disagreement
+from .agreement import plot_judge_accuracy as plot_judge_accuracy
 from .backtest import plot_backtest as plot_backtest
 from .causes import plot_root_causes as plot_root_causes
 from .causes_graph import plot_causes_on_graph as plot_causes_on_graph
@@ -14,6 +16,7 @@ from .ladder import plot_ladder as plot_ladder
 from .latency import plot_latency as plot_latency
 from .latency_over_time import plot_latency_over_time as plot_latency_over_time
 from .mechanism import plot_mechanism as plot_mechanism
+from .operator_flow import plot_operator_flow as plot_operator_flow
 from .outliers import plot_outliers as plot_outliers
 from .regression import plot_regression as plot_regression
 from .step_failures import plot_step_failures as plot_step_failures

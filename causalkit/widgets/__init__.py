@@ -4,6 +4,7 @@
 question                                                    name                     module
 ==========================================================  =======================  =================
 What happens to the outcome if I turn this knob?            `InterventionView`       `intervene`
+What do my operators do while they run?                     `MonitorView`            `monitor`
 ==========================================================  =======================  =================
 """
 

@@ -1,1 +1,2 @@
 from .intervene import InterventionView as InterventionView
+from .monitor import MonitorView as MonitorView
