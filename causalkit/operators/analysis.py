@@ -216,7 +216,7 @@ class OperatorAnalysis(CallSelection):
         """Return what can cause what in these runs; see `causalkit.operators.trace_table.causal_graph`."""
         from causalkit.operators.trace_table import causal_graph
 
-        return causal_graph(self._calls_of_runs(), **options)
+        return causal_graph(self._calls_of_runs(), **{"cluster": self._all.named, **options})
 
     @property
     def _ensembles(self) -> list[OperatorCall]:

@@ -196,10 +196,12 @@ def _disagreements(calls: Iterable[OperatorCall], equal: Equal | None) -> tuple[
             continue
         voters = [member for member in members_of(call) if member.has_result and is_known(member.result)]
         votes = [member.result for member in voters] or list(votes_of(call).values())
-        if len(votes) < 2:
+        if not votes:
             continue
         found = groups(votes, equal)
         splits[call.call_id] = float(len(found) > 1)
+        if len(votes) == 1:
+            continue
         sizes = [len(group) for group in found]
         for group in found if voters else ():
             agrees = 1 / sizes.count(max(sizes)) if len(group) == max(sizes) else 0.0

@@ -62,7 +62,7 @@ class FlowEdge:
         groups a vote of one of them counts as 1 - 1/k, as if the plurality were drawn from them. Where an ensemble
         passes its result on: the share of these results whose votes were not unanimous. Else NaN.
     num_compared : int
-        From how many it is known: single votes, and those not captured whole, are not compared.
+        From how many it is known. A member's single vote is not compared, nor are votes that were not captured whole.
     """
 
     source: str

@@ -128,7 +128,7 @@ class _Recorded:
     """All calls there are, put together once."""
 
     def __init__(self, events: Iterable[OperatorEvent], cluster: str | None) -> None:
-        self._events, self._named = events, cluster
+        self._events, self.named = events, cluster
 
     @cached_property
     @collected_later()
@@ -137,7 +137,7 @@ class _Recorded:
 
     @cached_property
     def clusters(self) -> dict[str, Hashable]:
-        return {} if self._named is None else clusters_of(self.calls.values(), self._named)
+        return {} if self.named is None else clusters_of(self.calls.values(), self.named)
 
 
 def _instant(given: datetime | date | str | None, which: str, day: time) -> datetime | None:

@@ -90,6 +90,7 @@ def causal_graph(
     measure: str = "non_unanimous",
     equal: Equal | None = None,
     ground_truth: str | Mapping[str, Any] | None = None,
+    cluster: str | None = None,
     required: Iterable[tuple[str, str]] = (),
     forbidden: Iterable[tuple[str, str]] = (),
 ) -> nx.DiGraph[str]:
@@ -98,8 +99,8 @@ def causal_graph(
     Knobs and covariates come first. They bear on every input, and with the inputs on what each member does; a knob
     ``<member>_takes_part`` bears on that member alone. Where the truth is known, what a member does is to be right or
     wrong: an ensemble's disagreement is a formula of how many votes there are, how many are right, and how the wrong
-    ones spread, and a judge is correct depending on those of the ensembles that it was linked to. Otherwise both depend
-    on the votes themselves.
+    ones spread, and a judge is correct depending on those of the ensembles that it was linked to, and on whatever came
+    first, because who voted for what says more than how many did. Otherwise both depend on the votes themselves.
 
     Members are given the same case, of which never everything is recorded, so they are right and wrong together. An
     edge of kind ``shared`` leads from each member to those after it, and from each input to those after it: no cause,
@@ -110,6 +111,8 @@ def causal_graph(
     ----------
     calls, measure, equal, ground_truth
         As in `to_trace_table`.
+    cluster : str, optional
+        What was reported to say which case it is: no variable, so no node.
     required, forbidden : iterable of (str, str)
         Edges to add and edges to leave out, on the word of the user.
 
@@ -137,4 +140,4 @@ def causal_graph(
     'max(doubler_vote, squarer_vote) > min(doubler_vote, squarer_vote)'
     """
     found = decisions_of(calls, equal, ground_truth)
-    return graph_of(found, table_of(found, measure), measure, required, forbidden)
+    return graph_of(found, table_of(found, measure), measure, cluster, required, forbidden)

@@ -25,11 +25,12 @@ def graph_of(
     found: Decisions,
     table: pd.DataFrame,
     measure: str,
+    cluster: str | None,
     required: Iterable[tuple[str, str]],
     forbidden: Iterable[tuple[str, str]],
 ) -> nx.DiGraph[str]:
     """Return the causal graph over the columns of a table that vary; see `causalkit.operators.trace_table`."""
-    builder = _Builder(found, table, measure)
+    builder = _Builder(found, table, measure, cluster)
     for ensemble in found.ensembles:
         builder.add_ensemble(ensemble)
     for name, judge in found.judges.items():
@@ -41,11 +42,13 @@ def graph_of(
 class _Builder:
     """A graph that grows by one ensemble and one judge after the other."""
 
-    def __init__(self, found: Decisions, table: pd.DataFrame, measure: str) -> None:
+    def __init__(self, found: Decisions, table: pd.DataFrame, measure: str, cluster: str | None) -> None:
         self.graph: nx.DiGraph[str] = nx.DiGraph()
         self._found, self._table, self._measure = found, table, measure
         self._members: list[str] = []
-        knobs, covariates, inputs = (list(found.reported[role]) for role in ("knob", "covariate", "input"))
+        knobs, covariates, inputs = (
+            [name for name in found.reported[role] if name != cluster] for role in ("knob", "covariate", "input")
+        )
         if found.truth is not None and found.truth not in knobs:
             covariates = list(dict.fromkeys([*covariates, found.truth]))
             inputs = [name for name in inputs if name != found.truth]
@@ -84,6 +87,9 @@ class _Builder:
     def add_judge(self, name: str, judge: Mapping[str, OperatorCall]) -> None:
         """Add whether a judge is correct."""
         self._add(f"{name}_correct", "")
+        if self._found.truth is not None:
+            why = "not ruled out: who voted for what says more than how many did"
+            self._connect(self._causes, f"{name}_correct", "unrecorded", why)
         given = self._linked(judge)
         for ensemble in self._found.ensembles:
             if self._found.truth is None:

@@ -163,6 +163,14 @@ def test_votes_of_an_ensemble_that_calls_nobody_are_the_items_of_its_result() ->
     assert (edge.kind, edge.count, edge.disagreement, edge.num_compared) == ("passes result to", 2, 0.5, 2)
 
 
+def test_single_votes_are_unanimous_as_they_are_in_the_analysis() -> None:
+    told = Recording()
+    for votes in ([1], [1, 2]):
+        told.call("judge", "judge", links=(told.call("panel", "ensemble", result=votes),))
+    (edge,) = told.flow().connections
+    assert (edge.disagreement, edge.num_compared) == (0.5, 2)
+
+
 def test_callers_and_origins_outside_the_events_are_one_node_at_the_left() -> None:
     told = Recording()
     for step in ("step 1", "step 1", "step 2"):

@@ -164,7 +164,10 @@ def test_the_graph_tells_what_is_set_what_is_shared_and_what_is_only_counted(sma
     assert set(graph["a_takes_part"]) == {"a_right"}
     assert not set(graph["ensemble_1_disagreement"])
     counted = {"ensemble_1_votes", "ensemble_1_right_votes", "ensemble_1_wrong_differ"}
-    assert set(graph.pred["judge_1_correct"]) == counted == set(graph.pred["ensemble_1_disagreement"])
+    assert set(graph.pred["ensemble_1_disagreement"]) == counted
+    # Who voted for what says more than how many did, so what bears on that may bear on the verdict past the counts.
+    assert set(graph.pred["judge_1_correct"]) == {*counted, "noise", "digit"}
+    assert graph.edges["noise", "judge_1_correct"]["kind"] == "unrecorded"
     assert all(data["why"] for _, _, data in graph.edges(data=True))
 
 
@@ -247,6 +250,11 @@ def test_an_unlinked_judge_may_depend_on_every_ensemble() -> None:
     graph = causal_graph(traced(rows, link=False), ground_truth="truth")
     kinds = {kind for _, _, kind in graph.in_edges("judge_1_correct", data="kind")}
     assert kinds == {"unrecorded"}
+
+
+def test_the_number_of_a_case_is_no_variable(small: Any) -> None:
+    graph = causal_graph(small[2], ground_truth="digit", cluster="noise")
+    assert set(causal_graph(small[2], ground_truth="digit")) - set(graph) == {"noise"}
 
 
 def test_constant_columns_are_no_nodes_but_count_in_formulas() -> None:
