@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from causalkit.plots.style import BLUE, GREY, VERMILION, axes_to_draw_on, strip_spines
@@ -13,10 +16,18 @@ if TYPE_CHECKING:
     from causalkit.operators.findings import EnsembleDisagreement, JudgeAccuracy
 
 _MARGIN = 0.05
+_MOST_COLUMNS = 6
+# On a scale of shares, and as much of its height.
+_STEP, _MOST_SPREAD = 0.014, 0.12
+_NAME_WIDTH, _NAME_HEIGHT = 0.011, 0.12
+_LEAST_AREA, _MORE_AREA = 6.0, 60.0
 
 
 def plot_judge_accuracy(judge_accuracy: JudgeAccuracy, *, ax: Axes | None = None) -> Axes:
     """Draw how often judges are right at each level of agreement, the best first, with 95 % intervals.
+
+    More than six levels stand on a scale of the share that agrees; there equal shares, as 2/4 and 3/6, stand side by
+    side, and a level is named where there is room.
 
     Parameters
     ----------
@@ -36,8 +47,12 @@ def plot_judge_accuracy(judge_accuracy: JudgeAccuracy, *, ax: Axes | None = None
     'How often judges are right, 50 verdicts'
     """
     frame = judge_accuracy.to_frame()
-    ax = _draw_points(ax, frame["agreement"], frame["accuracy"], frame, BLUE, "o")
-    ax.set(xlabel="votes that agree / votes", ylabel="share of right verdicts, with 95 % interval")
+    if len(frame) > _MOST_COLUMNS:
+        ax = _draw_on_scale(axes_to_draw_on(ax), frame)
+    else:
+        ax = _draw_points(ax, frame["agreement"], frame["accuracy"], frame, BLUE, "o")
+        ax.set_xlabel("votes that agree / votes")
+    ax.set_ylabel("share of right verdicts, with 95 % interval")
     ax.set_title(f"How often judges are right, {frame['n'].sum()} verdicts")
     return ax
 
@@ -90,6 +105,37 @@ def _draw_points(
     ax.set_ylim(-_MARGIN, 1 + _MARGIN)
     strip_spines(ax)
     return ax
+
+
+def _draw_on_scale(ax: Axes, frame: pd.DataFrame) -> Axes:
+    places = _side_by_side([Fraction(level) for level in frame["agreement"]])
+    reach = [frame["accuracy"] - frame["low"], frame["high"] - frame["accuracy"]]
+    ax.errorbar(places, frame["accuracy"], yerr=reach, fmt="none", ecolor=GREY, elinewidth=0.8)
+    areas = _LEAST_AREA + _MORE_AREA * frame["n"] / frame["n"].max()
+    ax.scatter(places, frame["accuracy"], s=areas, color=BLUE, zorder=3)
+    named: list[tuple[float, float]] = []
+    # Where only one of two can be named, it is the one that more verdicts stand behind.
+    rows = zip(frame["n"], places, frame["low"], frame["agreement"], strict=True)
+    for _, place, low, level in sorted(rows, key=lambda row: -row[0]):
+        if all(abs(place - x) > _NAME_WIDTH or abs(low - y) > _NAME_HEIGHT for x, y in named):
+            named.append((place, low))
+            ax.annotate(
+                level, (place, low), (0, -3), textcoords="offset points", rotation=90, ha="center", va="top", fontsize=7
+            )
+    ax.set_ylim(-_NAME_HEIGHT, 1 + _MARGIN)
+    ax.set_xlabel("votes that agree / votes; equal shares stand side by side, larger points are of more verdicts")
+    strip_spines(ax)
+    return ax
+
+
+def _side_by_side(shares: Sequence[Fraction]) -> list[float]:
+    """Return the shares as places, equal ones apart around their common place."""
+    counts, seen, places = Counter(shares), Counter[Fraction](), []
+    for share in shares:
+        step = min(_STEP, _MOST_SPREAD / counts[share])
+        places.append(float(share) + step * (seen[share] - (counts[share] - 1) / 2))
+        seen[share] += 1
+    return places
 
 
 def _stage_name(stage: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import networkx as nx
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_Dashes = Literal["-", "--", "-.", ":"]
+_Dashes = Literal["-", "--", "-.", ":"] | tuple[int, tuple[int, ...]]
 
 
 class _Look(NamedTuple):
@@ -26,7 +27,7 @@ class _Look(NamedTuple):
     style: _Dashes
 
 
-# Boxes differ in outline and edges in dashes too: nothing is told by colour alone.
+# Boxes differ in outline and edges in dashes or form too: nothing is told by colour alone.
 _ROLES = {
     "knob": _Look("knob, set at random", ORANGE, "-"),
     "confounder": _Look("may confound", SKY, "--"),
@@ -36,18 +37,22 @@ _ROLES = {
 }
 _EDGES = {
     "direct": _Look("the step read the knob", BLUE, "-"),
-    "dataflow": _Look("the step read what the knob may have changed", BLUE, ":"),
+    "dataflow": _Look("was given what the knob may have changed", BLUE, ":"),
     "unrecorded": _Look("not ruled out", GREY, ":"),
-    "confounder": _Look("may slow anything that runs", GREY, "--"),
+    "confounder": _Look("may bear on anything that runs", GREY, "--"),
     "data": _Look("computed from it", BLUE, "-"),
     "control": _Look("decides what is computed", BLUE, "--"),
     "call": _Look("calls it", BLUE, ":"),
     "sum": _Look("accounting", BLACK, "-."),
     "user": _Look("on the user's word", VERMILION, "-"),
+    "shared": _Look("arc without an arrow: shared case, no cause", GREY, (0, (1, 2))),
     "": _Look("causes", BLUE, "-"),
 }
-_ROW_HEIGHT = 0.42
+# In inches; a letter is one of 9 points.
+_LEAST_WIDTH, _MOST_WIDTH = 9.5, 16.0
+_ROW_HEIGHT, _LETTER_WIDTH, _GAP = 0.42, 0.066, 0.45
 _BOX_PAD = 0.35
+_ARC_STEPS = 20
 
 
 def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
@@ -57,7 +62,7 @@ def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
     ----------
     graph : networkx.DiGraph
         Acyclic. Node attribute ``role`` and edge attribute ``kind``, where there are any, decide the looks and stand
-        in the legend.
+        in the legend. Edges of kind ``"shared"`` are no causes: they are arcs without an arrow.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -77,7 +82,7 @@ def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
     """
     places = layered_layout(check_graph(graph))
     tallest = max((abs(y) for _, y in places.values()), default=0) * 2 + 1
-    ax = axes_to_draw_on(ax, width=9.5, height=1.6 + _ROW_HEIGHT * tallest)
+    ax = axes_to_draw_on(ax, width=_width(places), height=1.6 + _ROW_HEIGHT * tallest)
     _draw_edges(ax, graph, places)
     for node, (x, y) in places.items():
         look = _ROLES[_role(graph.nodes[node])]
@@ -97,13 +102,29 @@ def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
 
 
 def layered_layout(graph: nx.DiGraph[str]) -> dict[str, tuple[float, float]]:
-    """Return a place for each node: x is its layer, y is its rank by the mean place of its parents."""
+    """Return a place for each node: x is its layer, y is its rank by the mean place of its parents.
+
+    Edges of kind ``"shared"`` make no layers.
+    """
+    causal = graph.copy()
+    causal.remove_edges_from([(u, v) for u, v, data in graph.edges(data=True) if _kind(data) == "shared"])
     places: dict[str, tuple[float, float]] = {}
-    for layer, members in enumerate(nx.topological_generations(graph)):
-        ordered = sorted(members, key=lambda node: (_mean_height(graph, node, places), _role_rank(graph, node)))
+    for layer, members in enumerate(nx.topological_generations(causal)):
+        ordered = sorted(members, key=lambda node: (_mean_height(causal, node, places), _role_rank(graph, node)))
         for rank, node in enumerate(ordered):
             places[node] = (float(layer), (len(ordered) - 1) / 2 - rank)
     return places
+
+
+def _width(places: Mapping[str, tuple[float, float]]) -> float:
+    """Return the inches that keep the boxes of neighbouring layers apart."""
+    longest: dict[float, int] = {}
+    for node, (x, _) in places.items():
+        longest[x] = max(longest.get(x, 0), len(node))
+    letters = [longest[x] for x in sorted(longest)]
+    pairs = [(one + other) / 2 for one, other in pairwise(letters)]
+    needed = len(letters) * (_LETTER_WIDTH * max(pairs, default=0) + _GAP)
+    return min(max(needed, _LEAST_WIDTH), _MOST_WIDTH)
 
 
 def _mean_height(graph: nx.DiGraph[str], node: str, places: Mapping[str, tuple[float, float]]) -> float:
@@ -122,13 +143,15 @@ def _role(data: Mapping[str, Any]) -> str:
 
 def _draw_edges(ax: Axes, graph: nx.DiGraph[str], places: Mapping[str, tuple[float, float]]) -> None:
     for kind, look in _EDGES.items():
-        edges = [(u, v) for u, v, data in graph.edges(data=True) if _kind(data) == kind]
-        lines = [(places[u], places[v]) for u, v in edges]
-        if lines:
+        ends = [(places[u], places[v]) for u, v, data in graph.edges(data=True) if _kind(data) == kind]
+        if ends:
+            lines = [_arc(*pair) for pair in ends] if kind == "shared" else ends
             ax.add_collection(
                 LineCollection(lines, colors=look.colour, linestyles=look.style, linewidths=1.1, alpha=0.75, zorder=1)
             )
-    for u, v in graph.edges:
+    for u, v, data in graph.edges(data=True):
+        if _kind(data) == "shared":
+            continue
         (x0, y0), (x1, y1) = places[u], places[v]
         ax.annotate(
             "",
@@ -137,6 +160,15 @@ def _draw_edges(ax: Axes, graph: nx.DiGraph[str], places: Mapping[str, tuple[flo
             arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 0, "mutation_scale": 14},
             zorder=2,
         )
+
+
+def _arc(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+    """Return a curve that passes to the right of what stands between its ends."""
+    (x0, y0), (x1, y1) = start, end
+    x, y = (x0 + x1) / 2 + 0.8 + 0.05 * abs(y0 - y1), (y0 + y1) / 2
+    steps = [step / _ARC_STEPS for step in range(_ARC_STEPS + 1)]
+    weights = [((1 - t) ** 2, 2 * t * (1 - t), t**2) for t in steps]
+    return [(a * x0 + b * x + c * x1, a * y0 + b * y + c * y1) for a, b, c in weights]
 
 
 def _kind(data: Mapping[str, Any]) -> str:

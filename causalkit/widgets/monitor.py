@@ -16,6 +16,8 @@ from causalkit.wording import number, one_line
 
 _log = logging.getLogger("causalkit.widgets")
 _MOST_ROWS = 30
+# Columns must not move each time a number gets longer or shorter.
+_CELL = "text-align:left;min-width:8em;padding-right:1.5em;font-variant-numeric:tabular-nums"
 _ROWS = (
     ("calls that began", "num_calls"),
     ("open calls", "open_calls"),
@@ -127,7 +129,7 @@ def _words(stats: dict[str, Any], window_size: int, running: bool) -> str:
     state = "Running" if running else "Not running"
     said = [f"{state}: {stats['num_calls']} calls so far, {stats['open_calls']} of them open."]
     if stats["error_rate"] is not None:
-        said.append(f"Of the last {window_size} at most, {stats['error_rate']:.0%} failed.")
+        said.append(f"Of the last {window_size} at most, {100 * stats['error_rate']:.0f} % failed.")
     if stats["disagreement_rate"] is not None:
         said.append(f"Disagreement of ensembles is {number(stats['disagreement_rate'])}.")
     accuracy = stats["accuracy_by_stage"].items()
@@ -152,7 +154,7 @@ def _stages(stats: dict[str, Any]) -> str:
     for stage in stages[:_MOST_ROWS]:
         p50, p95 = (latency.get(stage, {}).get(name) for name in ("p50_ms", "p95_ms"))
         right = accuracy.get(stage)
-        cells = [_bar(right, right or 0.0), escape(_said(p50)), _bar(p95, (p95 or 0.0) / slowest)]
+        cells = [_bar(right, 1.0), escape(_said(p50)), _bar(p95, slowest)]
         rows.append([escape(_name(stage)), *cells])
     if not rows:
         return ""
@@ -161,20 +163,23 @@ def _stages(stats: dict[str, Any]) -> str:
 
 
 def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    titles = "".join(f"<th scope='col' style='text-align:left;padding-right:1.5em'>{title}</th>" for title in head)
+    titles = "".join(f"<th scope='col' style='{_CELL}'>{title}</th>" for title in head)
     body = "".join(
-        f"<tr><th scope='row' style='text-align:left;font-weight:normal;padding-right:1.5em'>{name}</th>"
-        + "".join(f"<td style='text-align:left;padding-right:1.5em'>{cell}</td>" for cell in cells)
+        f"<tr><th scope='row' style='{_CELL};font-weight:normal'>{name}</th>"
+        + "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in cells)
         + "</tr>"
         for name, *cells in rows
     )
-    caption = f"<caption style='text-align:left'>{escape(caption)}</caption>"
+    caption = f"<caption style='text-align:left;padding-top:.8em'>{escape(caption)}</caption>"
     return f"<table>{caption}<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _bar(value: float | None, share: float) -> str:
-    width = 6 * min(max(share, 0.0), 1.0)
-    look = f"display:inline-block;height:.7em;width:{width:.2f}em;background:#0072b2;margin-right:.4em"
+def _bar(value: float | None, most: float) -> str:
+    if value is None:
+        return _said(value)
+    filled = f"{100 * min(max(value / most, 0.0), 1.0):.0f}%"
+    track = f"linear-gradient(90deg,#0072b2 {filled},#7f7f7f33 {filled})"
+    look = f"display:inline-block;height:.7em;width:6em;background:{track};margin-right:.4em"
     return f"<span aria-hidden='true' style='{look}'></span>{escape(_said(value))}"
 
 

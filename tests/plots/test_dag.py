@@ -41,6 +41,46 @@ def test_the_legend_names_what_occurs_and_looks_differ_not_by_colour_alone() -> 
     assert len(set(dashes)) == len(dashes) == 2
 
 
+def _panel(num_members: int) -> nx.DiGraph:
+    """Members of a panel that are of one case, each of a cause of its own, with a verdict on all."""
+    graph = nx.DiGraph()
+    members = [f"member_{place}_right" for place in range(num_members)]
+    for place, member in enumerate(members):
+        graph.add_edge(f"member_{place}_takes_part", member, kind="direct")
+        graph.add_edge(member, "verdict", kind="dataflow")
+        graph.add_edges_from(((other, member) for other in members[:place]), kind="shared")
+    return graph
+
+
+def test_what_is_of_one_case_stands_in_one_column_however_many_there_are() -> None:
+    columns = {node: x for node, (x, _) in layered_layout(_panel(10)).items()}
+    assert {x for node, x in columns.items() if node.endswith("_right")} == {1.0}
+    assert columns["verdict"] == 2.0
+
+
+def test_edges_between_what_is_of_one_case_are_arcs_without_an_arrow_beside_the_boxes() -> None:
+    ax = plot_dag(_panel(4))
+    (shared,) = (lines for lines in ax.collections if len(lines.get_segments()[0]) > 2)
+    assert len(shared.get_segments()) == 6
+    assert all(arc[:, 0].min() == 1.0 < arc[:, 0].max() < 2.0 for arc in shared.get_segments())
+    assert _num_edges(ax) == 4 + 4 + 6
+    assert len([text for text in ax.texts if not text.get_text()]) == 4 + 4
+    assert legend_texts(ax)[-1] == "arc without an arrow: shared case, no cause"
+    assert_only_the_house_colours(ax)
+
+
+def test_without_shared_cases_the_legend_does_not_speak_of_them() -> None:
+    assert not any("shared" in text for text in legend_texts(plot_dag(Service().graph)))
+
+
+@pytest.mark.parametrize(("letters", "least", "most"), [(4, 9.5, 9.5), (30, 13, 15.5), (300, 16, 16)])
+def test_columns_are_as_far_apart_as_names_need_up_to_what_a_page_holds(
+    letters: int, least: float, most: float
+) -> None:
+    graph = nx.path_graph([letter * letters for letter in "abcdef"], nx.DiGraph)
+    assert least <= plot_dag(graph).figure.get_figwidth() <= most
+
+
 def test_a_role_or_kind_of_ones_own_looks_like_any_other() -> None:
     graph = nx.DiGraph([("x", "y")])
     graph.nodes["x"]["role"], graph.edges["x", "y"]["kind"] = "mine", "mine"
