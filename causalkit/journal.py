@@ -69,6 +69,9 @@ class JournalWriter:
         self._power = durability == "power"
         self._limit = math.inf if rotate_mb is None else rotate_mb * 1e6
         self._torn = False
+        # Where the last record ended, if nobody else has written since, and how far that need not be looked up.
+        self._end, self._known_until = 0, 0.0
+        self._alone = True
         self._commits = _Commits()
         self._file = self._open()
         # Files of writers that nobody closed are closed with them.
@@ -130,25 +133,37 @@ class JournalWriter:
 
     def _put(self, line: bytes) -> None:
         data = line + b"\n"
-        written = 0
+        torn = self._torn
         try:
-            while (size := os.lseek(self._file, 0, os.SEEK_END)) >= self._limit:
-                self._turn_over()
-            # A short record that would lie on two pages begins on the second one: a kill leaves it whole or out.
-            room = -size % _PAGE
-            if room < len(data) < _SHORT:
-                data = b" " * room + data
-            torn = self._torn
+            if torn or self._end + len(data) > self._known_until:
+                data = self._at_the_end(data)
             if torn:
                 data = b"\n" + data
             written = os.write(self._file, data)
         except OSError as error:
+            self._known_until = 0
             raise self._not_written(0, len(data), error) from error
+        self._end += written
         if written != len(data):
             self._torn = True
             raise self._not_written(written, len(data), OSError(errno.ENOSPC, "disk full?"))
         if torn:
             self._torn = False
+
+    def _at_the_end(self, data: bytes) -> bytes:
+        """Look up where the file ends; return what to write there."""
+        while (end := os.lseek(self._file, 0, os.SEEK_END)) >= self._limit:
+            self._turn_over()
+        # Whoever writes alone knows the end until the page is full; once others were seen it is looked up each time.
+        self._alone = self._alone and end == self._end
+        # A short record that would lie on two pages begins on the second one: a kill leaves it whole or out.
+        room = -end % _PAGE
+        if room < len(data) < _SHORT:
+            data = b" " * room + data
+        self._end = end
+        end += len(data)
+        self._known_until = min(end + -end % _PAGE, self._limit) if self._alone else 0
+        return data
 
     def _not_written(self, written: int, length: int, error: OSError) -> Exception:
         if self._file < 0:
@@ -213,6 +228,7 @@ class JournalWriter:
                 self._torn = True
         if self._power:
             _sync_folder(self.path.parent)
+        self._end = os.fstat(file).st_size
         return file
 
     def _turn_over(self) -> None:
@@ -245,6 +261,7 @@ def _renew_locks() -> None:
     # A thread that held one is not there in the child.
     for writer in _writers:
         writer._commits = _Commits()
+        writer._alone, writer._known_until = False, 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import math
 import os
 import subprocess
@@ -132,6 +133,34 @@ def test_a_line_is_one_write_that_begins_on_no_page_it_does_not_end_on(path: Pat
     # Where it had to lie on two pages, all that stands on the first one is white space.
     for (start, length), line in zip(sizes, lines, strict=True):
         assert start // 4096 == (start + length - 1) // 4096 or (start + length - len(line) - 1) % 4096 == 0
+
+
+def test_two_writers_of_one_file_see_each_other_by_the_end_of_a_page(path: Path) -> None:
+    lines = [b'{"pad":"%b"}' % (b"x" * (n * 97 % 500)) for n in range(200)]
+    with JournalWriter(path) as one, JournalWriter(path) as other:
+        for n, line in enumerate(lines):
+            (one, other)[n % 2].write(line)
+    text = path.read_bytes()
+    assert [line.strip() for line in text.splitlines()] == lines
+    # From the third page on what stands on two pages is white space on the first one.
+    for end in range(3 * 4096, len(text), 4096):
+        assert not text[text.rindex(b"\n", 0, end) + 1 : end].strip()
+
+
+def test_a_record_that_no_room_was_left_for_does_not_put_the_next_one_on_two_pages(
+    path: Path, monkeypatch: Any
+) -> None:
+    def refuse(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with JournalWriter(path) as journal:
+        journal.write(b"x" * 4000)
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", refuse)
+            with pytest.raises(OSError, match="only 0 of"):
+                journal.write(b"x" * 300)
+        journal.write(b"x" * 200)
+    assert path.read_bytes().index(b"x", 4001) == 4096
 
 
 def test_a_closed_writer_says_so(path: Path) -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from causalkit.encoding import encode
 from causalkit.journal import SCHEMA
 from causalkit.operators.capture import NOTHING
-from causalkit.operators.events import EventType, OperatorEvent, OperatorMetadata, Report
+from causalkit.operators.events import EventType, OperatorEvent, Report
 from causalkit.redaction import may_hold_secrets
+
+if TYPE_CHECKING:
+    from causalkit.operators.open_calls import OpenCall
 
 Redact = Callable[[dict[str, Any]], Mapping[str, Any]]
 
@@ -27,13 +30,16 @@ _LONG = 1000
 _SHORT = 100
 # In these nothing hides: what is looked for when secrets are has letters and signs only.
 _DIGITS = b"0123456789."
-_OPENED = {
-    "call": b',"data":{"inputs":', "result": b',"data":{"result":', "error": b',"data":', "metric": b',"data":',
+_AROUND = {
+    event_type: (b'{"schema":%d,"kind":"event","event_type":"%b"' % (SCHEMA, event_type.encode()), before, after)
+    for event_type, before, after in (
+        ("call", b',"data":{"inputs":', b"}}"), ("result", b',"data":{"result":', b"}}"),
+        ("error", b',"data":', b"}"), ("metric", b',"data":', b"}"),
+    )
 }  # fmt: skip
-_CLOSED = {"call": b"}}", "result": b"}}", "error": b"}", "metric": b"}"}
 
 
-class EventRecord(msgspec.Struct, omit_defaults=True, gc=False):
+class EventRecord(msgspec.Struct, gc=False):
     """What a line says of an event; what it does not say is the default."""
 
     schema: int
@@ -45,9 +51,9 @@ class EventRecord(msgspec.Struct, omit_defaults=True, gc=False):
     timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
     # None for an event without a context.
     request_id: str | None = None
-    stage: str | None = None
     parent_call_id: str | None = None
     duration_ms: float | None = None
+    stage: str | None = None
     tags: tuple[str, ...] = ()
     # The operator around the call, where a step of a workflow stands between the two.
     caller_id: str | None = None
@@ -58,23 +64,23 @@ def slow_line(event: OperatorEvent, redact: Redact | None, problems: list[BaseEx
     """Return the line of any event; an error of `redact` is put among the problems."""
     context, parent_id = event.context, event.parent_call_id
     caller = None if context is None or context.parent is None else context.parent.call_id
-    record = EventRecord(
-        SCHEMA,
-        "event",
-        event.event_type,
-        event.operator_id,
-        event.operator_type,
-        event.call_id,
-        event.timestamp.astimezone(UTC),
-        None if context is None else context.run_id,
-        event.stage,
-        parent_id,
-        event.duration_ms,
-        () if context is None else context.tags,
-        None if caller == parent_id else caller,
-        event.data,
-    )
-    told = {name: value for name, value in msgspec.structs.asdict(record).items() if value not in (None, (), {})}
+    record = {
+        "schema": SCHEMA,
+        "kind": "event",
+        "event_type": event.event_type,
+        "operator_id": event.operator_id,
+        "operator_type": event.operator_type,
+        "call_id": event.call_id,
+        "request_id": None if context is None else context.run_id,
+        "parent_call_id": parent_id,
+        "caller_id": None if caller == parent_id else caller,
+        "stage": event.stage,
+        "tags": () if context is None else context.tags,
+        "timestamp": event.timestamp.astimezone(UTC),
+        "duration_ms": event.duration_ms,
+        "data": event.data,
+    }
+    told = {name: value for name, value in record.items() if value not in (None, (), {})}
     return encode(told, redact=redact, problems=problems)
 
 
@@ -89,64 +95,41 @@ class QuickLines:
 
     def __init__(self, masked: bool) -> None:
         self._masked = masked
-        # By the id of the metadata, which are kept here so that no others can have it.
-        self._known: dict[tuple[int, str | None], tuple[OperatorMetadata, bool]] = {}
         self._sound: set[bytes] = set()
-        self._second = (0, "")
+        self._second = b"", b""
 
     def line(self, report: Report) -> bytes | None:
         """Return the line of a report, or None if it is not such a one."""
-        call, event_type, captured = report.call, report.event_type, report.captured
-        metadata, stage, parent_id, run_id = call.metadata, call.stage, call.parent_id, call.run_id
+        call, event_type, captured, at_ns = report.call, report.event_type, report.captured, report.at_ns
         try:
-            known = self._known.get((id(metadata), stage)) or self._learn(metadata, stage)
-            data = b"" if captured is NOTHING else _encode(captured)
-            # Numbers apart, the same data come again and again.
-            if not known[1]:
+            place = call.in_lines
+            if place is None:
+                place = call.in_lines = _in_lines(call)
+            if not place:
                 return None
-            if data.translate(None, _DIGITS) not in self._sound and captured is not None and not self._is_sound(data):
-                return None
-            if parent_id is not None and (call.parent is None or call.parent.span_id is not parent_id):
-                return None
-            if call.links or (run_id is not call.span_id and not _is_clean(run_id)):
-                return None
-            took = event_type == "result" or event_type == "error"
-            at_ns = report.at_ns
-            micros = (call.offset_ns + at_ns) // 1000
-            second = micros // 1_000_000
-            begun, text = self._second
-            if second != begun:
-                text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-                self._second = second, text
-            # A text costs half of what the time costs of which JSON would make it.
-            timestamp: Any = f"{text}.{str(micros)[-6:]}Z"
-            line = _encode(
-                EventRecord(
-                    SCHEMA,
-                    "event",
-                    event_type,
-                    metadata.id,
-                    metadata.type_hint,
-                    call.span_id,
-                    timestamp,
-                    run_id,
-                    stage,
-                    parent_id,
-                    (at_ns - call.began_ns) / 1e6 if took else None,
-                    metadata.tags,
-                )
-            )
+            begin, before, after = _AROUND[event_type]
+            if captured is NOTHING:
+                before, data, after = b"", b"", b"}"
+            else:
+                data = _encode(captured)
+                # Numbers apart, the same data come again and again.
+                known = data.translate(None, _DIGITS) in self._sound
+                if not (known or captured is None or self._is_sound(data)):
+                    return None
+            took = b""
+            if event_type == "result" or event_type == "error":
+                took = b',"duration_ms":' + _encode((at_ns - call.began_ns) / 1e6)
+                # Whoever keeps the call need not keep that as well.
+                call.in_lines = None
+            now = _encode(call.offset_ns + at_ns)
+            since_1970, second = self._second
+            if now[:-9] != since_1970:
+                since_1970 = now[:-9]
+                second = f',"timestamp":"{datetime.fromtimestamp(int(since_1970), UTC):%Y-%m-%dT%H:%M:%S}.'.encode()
+                self._second = since_1970, second
+            return b"".join((begin, place, second, now[-9:-3], b'Z"', took, before, data, after))
         except Exception:  # whatever it is, the slow way deals with it
             return None
-        return b"".join((line[:-1], _OPENED[event_type], data, _CLOSED[event_type])) if data else line
-
-    def _learn(self, metadata: OperatorMetadata, stage: str | None) -> tuple[OperatorMetadata, bool]:
-        line = _encode((metadata, stage))
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        known = metadata, len(line) <= _LONG and not (self._masked and may_hold_secrets(line))
-        self._known[id(metadata), stage] = known
-        return known
 
     def _is_sound(self, data: bytes) -> bool:
         # NaN is written as null, and only what was JSON already can hold a line's end.
@@ -164,7 +147,30 @@ class QuickLines:
 _encode = msgspec.json.Encoder().encode
 
 
+def _in_lines(call: OpenCall) -> bytes:
+    """Return what all lines of a call say of it; nothing where something has to be masked, or is to be told besides."""
+    metadata, parent_id, run_id = call.metadata, call.parent_id, call.run_id
+    who, place = _operator_in_lines(metadata.id, metadata.type_hint, metadata.tags, call.stage)
+    run = call.span_id if run_id is call.span_id else _run_in_lines(run_id)
+    if not who or not run or call.links:
+        return b""
+    if parent_id is not None:
+        if call.parent is None or call.parent.span_id is not parent_id:
+            return b""
+        place = f',"parent_call_id":"{parent_id}"{place}'
+    return f'{who},"call_id":"{call.span_id}","request_id":"{run}"{place}'.encode()
+
+
 @lru_cache(maxsize=_MOST_KNOWN)
-def _is_clean(text: str) -> bool:
-    """Return whether a text holds no secret."""
-    return len(text) <= _LONG and not may_hold_secrets(text.encode())
+def _operator_in_lines(name: str, kind: str, tags: tuple[str, ...], stage: str | None) -> tuple[str, str]:
+    who = _encode({"operator_id": name, "operator_type": kind})
+    place = _encode({name: value for name, value in (("stage", stage), ("tags", tags)) if value not in (None, ())})
+    if len(who) + len(place) > _LONG or may_hold_secrets(who + place):
+        return "", ""
+    return f",{who[1:-1].decode()}", f"{',' * (len(place) > 2)}{place[1:-1].decode()}"
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def _run_in_lines(run_id: str) -> str:
+    text = _encode(run_id)[1:-1]
+    return "" if len(text) > _LONG or may_hold_secrets(text) else text.decode()

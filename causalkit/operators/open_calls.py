@@ -51,11 +51,13 @@ class OpenCall(Span):
         On the monotonic clock.
     offset_ns : int
         From that clock to the time since 1970: one reading of the wall clock a run.
+    in_lines : bytes or None
+        What the lines of a journal say of it, between the first one and the last.
     """
 
     __slots__ = (
-        "_context", "_results", "began_ns", "links", "metadata", "offset_ns", "parent", "parent_id", "receivers",
-        "run_id", "stage",
+        "_context", "_results", "began_ns", "in_lines", "links", "metadata", "offset_ns", "parent", "parent_id",
+        "receivers", "run_id", "stage",
     )  # fmt: skip
 
     def __init__(self, metadata: OperatorMetadata, stage: str | None) -> None:
@@ -63,6 +65,7 @@ class OpenCall(Span):
         self.within = None
         self.metadata = metadata
         self.stage = stage
+        self.in_lines: bytes | None = None
 
     def start(self, inputs: Mapping[str, Any], frame: FrameType | None) -> bool:
         """Report the call; return False, and be nothing, if nobody listens here.

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import logging
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def log_to_file(folder: Path, calls: int, repeats: int) -> float:
 
 
 def spans(folder: Path, calls: int, repeats: int) -> dict[str, float]:
-    if not importlib.util.find_spec("opentelemetry.exporter.otlp.json.file"):
+    if not (find_spec("opentelemetry") and find_spec("opentelemetry.exporter.otlp.json.file")):
         return {}
     from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
     from opentelemetry.sdk.trace import TracerProvider

@@ -9,11 +9,11 @@ installed.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def steps(folder: Path, count: int) -> None:
         "to the journal": cpu_us(lambda: trace(Tracer(folder / "steps.jsonl"), count), count),
     }
     theirs: dict[str, float] = {}
-    if importlib.util.find_spec("opentelemetry.exporter.otlp.json.file"):
+    if find_spec("opentelemetry") and find_spec("opentelemetry.exporter.otlp.json.file"):
         from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
