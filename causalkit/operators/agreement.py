@@ -92,12 +92,19 @@ def groups(votes: Sequence[Any], equal: Equal | None = None) -> list[list[int]]:
     equal : callable, optional
         Whether two votes are equal; asked both ways round. Default: `same`.
 
+    Raises
+    ------
+    CausalkitError
+        If `equal` cannot be called.
+
     Examples
     --------
     >>> groups([0.3, "none", 0.1 + 0.2])
     [[0, 2], [1]]
     """
     if equal is not None:
+        if not callable(equal):
+            raise CausalkitError(f"equal is a {type(equal).__name__}; give a function of two votes", equal=equal)
         return _linked(list(votes), lambda one, other: bool(equal(one, other) or equal(other, one)))
     if not (kinds := set(map(type, votes))) <= _EXACT:
         votes = [_plain(vote) for vote in votes]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from functools import cached_property
 from html import escape
+from os import PathLike
 from typing import Self
 
 from causalkit.errors import CausalkitError
@@ -40,6 +41,8 @@ class CallSelection:
     """
 
     def __init__(self, events: Iterable[OperatorEvent], *, cluster: str | None = None) -> None:
+        if isinstance(events, str | PathLike):
+            raise CausalkitError(f"{events} is a path, not events; give load_events({str(events)!r})", given=events)
         if not isinstance(events, Iterable):
             raise CausalkitError(f"a {type(events).__name__} holds no events; give those of collect_events()")
         self._all = _Recorded(events, cluster)

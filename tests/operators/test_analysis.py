@@ -417,3 +417,7 @@ def test_wrong_filters_are_refused_with_what_there_is() -> None:
         OperatorAnalysis(3)  # type: ignore[arg-type]
     with pytest.raises(CausalkitError, match="a int is no event"):
         len(OperatorAnalysis([3]))  # type: ignore[list-item]
+    with pytest.raises(CausalkitError, match=r"give load_events\('events.jsonl'\)"):
+        OperatorAnalysis("events.jsonl")  # type: ignore[arg-type]
+    with pytest.raises(CausalkitError, match="equal is a int; give a function of two votes"):
+        analysis.ensemble_disagreement(equal=3)  # type: ignore[arg-type]
