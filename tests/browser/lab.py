@@ -24,7 +24,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
 
 START_TIMEOUT_S = 90
-RUN_TIMEOUT_MS = 180_000
+RUN_TIMEOUT_MS = 400_000
 VIEWPORT: ViewportSize = {"width": 1280, "height": 900}
 
 OWN_FOLDERS = (
