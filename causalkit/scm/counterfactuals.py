@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from causalkit.errors import FitError
-from causalkit.scm.caveats import caveats_of, refuse_uncalibrated
 from causalkit.finding import Finding
+from causalkit.scm.caveats import caveats_of, refuse_uncalibrated
 from causalkit.scm.interventions import Intervention, check_interventions, describe, encode
 from causalkit.scm.noise import abduct
 from causalkit.scm.propagate import propagate

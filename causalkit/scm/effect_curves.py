@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import GraphError
+from causalkit.finding import Finding
 from causalkit.scm.blocks import interval95
 from causalkit.scm.caveats import caveats_of, refuse_biased
 from causalkit.scm.effects import listed, refuse_same
-from causalkit.finding import Finding
 from causalkit.scm.interventions import Intervention, Shift, check_interventions, describe
 from causalkit.scm.outcomes import Outcome
 from causalkit.scm.questions import mean_replicates

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import GraphError
+from causalkit.finding import Finding
 from causalkit.scm.adjustment import adjustment_set
 from causalkit.scm.arrays import FloatArray
 from causalkit.scm.blocks import block_sums, interval95
 from causalkit.scm.caveats import caveats_of, refuse_biased
-from causalkit.finding import Finding
 from causalkit.scm.interventions import Intervention, Shift, check_interventions, describe, encode
 from causalkit.scm.noise import abduct
 from causalkit.scm.outcomes import Outcome

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import FitError, GraphError, InsufficientDataError
+from causalkit.finding import Finding
 from causalkit.graphs import check_graph
 from causalkit.scm.blocks import group_codes
-from causalkit.finding import Finding
 from causalkit.scm.independence import Independence
 from causalkit.scm.markov import Claim, ClaimTests, edge_claims, essence, independence_claims, renamings
 from causalkit.scm.model import FittedSCM

@@ -38,8 +38,8 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import FitError, GraphError
-from causalkit.scm.blame import EXPLAINS, Blame, blame, views
 from causalkit.finding import Finding
+from causalkit.scm.blame import EXPLAINS, Blame, blame, views
 from causalkit.scm.service_signals import Deviation, Signals, read_signals
 from causalkit.wording import interval, number
 

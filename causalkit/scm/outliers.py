@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from causalkit.finding import Finding
 from causalkit.scm.abnormality import Batch, adjusted_p_values
 from causalkit.scm.causes import batch_of, causes_caveats, check_question, ranking, usual_of
-from causalkit.finding import Finding
 from causalkit.scm.healing import Healing
 from causalkit.scm.tails import two_sided
 from causalkit.wording import number

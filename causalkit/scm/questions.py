@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import CausalkitError, GraphError
+from causalkit.finding import Finding
 from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.blocks import interval95
 from causalkit.scm.caveats import caveats_of, refuse_biased
 from causalkit.scm.distributions import shown_by_label, spread_intervals, spread_of
-from causalkit.finding import Finding
 from causalkit.scm.given import Runs, all_runs, describe_given, runs_where
 from causalkit.scm.interventions import (
     Formula,

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import GraphError
+from causalkit.finding import Finding
 from causalkit.scm.arrays import BoolArray, FloatArray
 from causalkit.scm.blocks import block_sums, interval95
 from causalkit.scm.caveats import caveats_of, refuse_biased
 from causalkit.scm.classification import Classification
 from causalkit.scm.derived import combine
-from causalkit.finding import Finding
 from causalkit.scm.interventions import Shift
 from causalkit.scm.regression import Regression
 from causalkit.scm.state import Mechanism

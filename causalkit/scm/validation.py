@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from causalkit.scm.attempts import Ladder
 from causalkit.finding import Finding
+from causalkit.scm.attempts import Ladder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
