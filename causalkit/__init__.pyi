@@ -45,6 +45,15 @@ from .workflows.costs import CostStatsManager as CostStatsManager
 from .workflows.executor import GraphExecutor as GraphExecutor
 from .workflows.quality import QualitySignals as QualitySignals
 from .workflows.quality import quality_signal as quality_signal
+from .workflows.readers.console import read_console as read_console
+from .workflows.readers.event_log import read_event_log as read_event_log
+from .workflows.readers.inspect_ai import read_inspect as read_inspect
+from .workflows.readers.jaeger import read_jaeger as read_jaeger
+from .workflows.readers.langfuse import read_langfuse as read_langfuse
+from .workflows.readers.mlflow import read_mlflow as read_mlflow
+from .workflows.readers.openinference import read_openinference as read_openinference
+from .workflows.readers.otlp import read_otlp as read_otlp
+from .workflows.readers.recognising import read_traces as read_traces
 from .workflows.records import StepTrace as StepTrace
 from .workflows.records import WorkflowTrace as WorkflowTrace
 from .workflows.regression import run_regression as run_regression

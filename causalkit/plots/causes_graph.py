@@ -90,7 +90,8 @@ def _part_to_show(graph: nx.DiGraph[str], target: str, causes: dict[str, Any]) -
 def _bare(graph: nx.DiGraph[str]) -> nx.DiGraph[str]:
     """Return the graph without roles and kinds: here only causes and the target look special."""
     # What is only shared is no cause.
-    bare: nx.DiGraph[str] = nx.DiGraph([(u, v) for u, v, data in graph.edges(data=True) if data.get("kind") != "shared"])
+    causal = [(u, v) for u, v, data in graph.edges(data=True) if data.get("kind") != "shared"]
+    bare: nx.DiGraph[str] = nx.DiGraph(causal)
     bare.add_nodes_from(graph)
     return bare
 

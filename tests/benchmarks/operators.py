@@ -1,7 +1,7 @@
 """What an operator's report costs: while nobody listens, in memory, to a journal; beside OpenTelemetry and ``logging``.
 
 Everything in one process, in turn, CPU time, the least of several repeats. An event is one of two that a call reports,
-a span of OpenTelemetry is a whole call. OpenTelemetry (``pip install -e ".[bench]"``) is left out where it is not
+a span of OpenTelemetry is a whole call. OpenTelemetry (``pip install -e ".[test]"``) is left out where it is not
 installed.
 
     python -m tests.benchmarks.operators [--calls 50000] [--repeats 5]

@@ -1,6 +1,6 @@
 """What recording costs: a journal beside ``open``, ``json.dumps``, ``close``; a step beside a span of OpenTelemetry.
 
-Everything in one process, in turn, CPU time; OpenTelemetry (``pip install -e ".[bench]"``) is left out where it is not
+Everything in one process, in turn, CPU time; OpenTelemetry (``pip install -e ".[test]"``) is left out where it is not
 installed.
 
     python -m tests.benchmarks.recording [--runs 100000]
