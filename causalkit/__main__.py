@@ -34,10 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--cases", action="store_true", required=True, help="the reference cases, through a worker")
     check.set_defaults(run=_check)
     record = commands.add_parser("record", help="run an example pipeline and record it")
-    record.add_argument("recording", choices=["search_qa", "digits_panel"])
-    record.add_argument("--output", type=Path, help="folder for the journals (default: its place in data/)")
-    record.add_argument("--runs", type=int, help="runs or decisions in all (default: as many as data/ has)")
-    record.add_argument("--seed", type=int, default=0, help="decides what is asked, knobs and order")
+    record.add_argument("recording", choices=list(_RECORDERS))
+    output = ("--output", "--output-dir")
+    record.add_argument(*output, type=Path, help="folder for the journals (default: its place in data/)")
+    record.add_argument("--runs", type=int, help="runs or decisions in all, or of each release (default: as in data/)")
+    record.add_argument("--seed", type=int, default=0, help="decides what is asked, knobs and order, and what changes")
     record.add_argument("--quiet", action="store_true", help="no progress bar")
     record.set_defaults(run=_record)
     _add_regress(commands.add_parser("regress", help="ask a workflow its cases and compare with an earlier run"))
@@ -80,8 +81,7 @@ def _record(given: argparse.Namespace) -> int:
     from causalkit.examples.recordings import data_folder
 
     folder = given.output or data_folder() / given.recording
-    recorded = _record_digits_panel if given.recording == "digits_panel" else _record_search_qa
-    sys.stdout.write(f"recorded {recorded(given, folder)} into {folder}\n")
+    sys.stdout.write(f"recorded {_RECORDERS[given.recording](given, folder)} into {folder}\n")
     return 0
 
 
@@ -99,6 +99,17 @@ def _record_digits_panel(given: argparse.Namespace, folder: Path) -> str:
     number = NUM_DECISIONS if given.runs is None else given.runs
     about = record_digits_panel(folder, num_decisions=number, random_seed=given.seed, progress=not given.quiet)
     return f"{about['decisions']} decisions ({about['wrong_verdicts']} wrong verdicts)"
+
+
+def _record_releases(given: argparse.Namespace, folder: Path) -> str:
+    from causalkit.examples.record_releases import NUM_RUNS, record_releases
+
+    num_runs = NUM_RUNS if given.runs is None else given.runs
+    about = record_releases(folder, num_runs=num_runs, random_seed=given.seed, progress=not given.quiet)
+    return f"{num_runs} runs each of {', '.join(about['runs'])}"
+
+
+_RECORDERS = {"search_qa": _record_search_qa, "digits_panel": _record_digits_panel, "releases": _record_releases}
 
 
 def _regress(given: argparse.Namespace) -> int:

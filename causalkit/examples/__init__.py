@@ -4,7 +4,9 @@
 question                                                    name                 module
 ==========================================================  ===================  =================
 Where is a recording of a real workflow?                    `load_recording`     `recordings`
+Where is one of releases whose changes are known?           `load_release`       `recordings`
 Where is one of real ensembles and their judge?             `load_digits_panel`  `recordings`
+Which releases does another seed make?                      `draw_releases`      `releases`
 Which ensembles are these, and who takes part?              `DigitsPanel`        `digits_panel`
 Which models have a known answer?                           `reference_cases`    `cases`
 Does one of them come out as it must?                       `check_case`         `cases`
@@ -14,5 +16,6 @@ Which service can be asked everything, with its truth?      `runs`, `graph`     
 
 `search_qa` answers questions from the documentation of installed packages, `lessons` writes lessons from it, `router`
 chooses between the two and is sometimes wrong, `record` turns the knobs at random and records all of it.
-`digits_panel` reads handwritten digits by vote, `record_digits` records it.
+`record_releases` records `releases` of it, made of `release_steps`. `digits_panel` reads handwritten digits by vote,
+`record_digits` records it.
 """

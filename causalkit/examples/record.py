@@ -10,8 +10,9 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +28,7 @@ from causalkit.examples.corpus import PACKAGES, corpus_hash, read_corpus
 from causalkit.examples.lessons import STEPS as LESSON_STEPS
 from causalkit.examples.router import load_questions, route
 from causalkit.examples.search_index import SearchIndex
-from causalkit.examples.search_qa import KNOBS, SLOW_CHECK_STEPS, STEPS, warm
+from causalkit.examples.search_qa import KNOBS, SLOW_CHECK_STEPS, STEPS, Step, warm
 from causalkit.journal import JournalWriter
 from causalkit.workflows.executor import GraphExecutor
 from causalkit.workflows.tracer import Tracer
@@ -40,11 +41,11 @@ _SLOW_SHARE = 1 / 8
 _FAILING_SHARE = 0.015
 _HURRIED_SHARE = 0.015
 _HURRY_MS = 8.0
-# So many runs in a row are served by one client, or by two at once: load that changes, as in service.
-_BURST = 12
+BURST = 12
+"""So many runs in a row are served by one client, or by two at once: load that changes, as in service."""
 # The journal keeps the beginning of an answer; its length is among the quality signals.
 _KEPT_ANSWER = 160
-_RELEASES = ("runs", "slow_check")
+_RELEASES = {"runs": STEPS, "slow_check": SLOW_CHECK_STEPS}
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,22 @@ def record_search_qa(
     """
     if num_runs < 1:
         raise CausalkitError(f"num_runs is {num_runs}; record at least one", num_runs=num_runs)
-    target = Path(folder)
+    questions = load_questions()
+    index, about = prepared([entry["question"] for entry in questions], random_seed)
+    requests = list(_requests(questions, num_runs, random_seed))
+    clients = np.random.default_rng(num_runs).integers(1, 3, size=requests[-1].burst + 1).tolist()
+    with replacing(folder) as made:
+        about["runs"] = run_all(requests, _RELEASES, index, clients, made, progress=progress)
+        write_about(about, made)
+    return about
+
+
+def prepared(questions: list[str], random_seed: int) -> tuple[SearchIndex, dict[str, Any]]:
+    """Return an index that has these questions in memory, and what a recording tells about corpus and versions."""
     documents = read_corpus()
     index = SearchIndex.build(documents)
-    questions = load_questions()
-    warm(index, [entry["question"] for entry in questions])
-    about: dict[str, Any] = {
+    warm(index, questions)
+    return index, {
         "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
         "random_seed": random_seed,
         "runs": {},
@@ -94,59 +105,88 @@ def record_search_qa(
         "python": platform.python_version(),
         "packages": {name: found for name in _distributions() if (found := _version(name))},
     }
+
+
+@contextmanager
+def replacing(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a folder whose files take their place in `folder` when all of them are complete, not before."""
+    target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    # Beside the old journals, so that putting the new ones in their place is a rename within one file system.
+    # Beside the old files, so that putting the new ones in their place is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=".recording-", dir=target) as made:
-        raw = {release: Path(made) / f"{release}.raw" for release in _RELEASES}
-        _run_all(list(_requests(questions, num_runs, random_seed)), index, raw, progress)
-        for release, path in raw.items():
-            about["runs"][release] = _compact(path, Path(made) / f"{release}.jsonl")
-        (Path(made) / "recording.json").write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
-        for name in (*(f"{release}.jsonl" for release in _RELEASES), "recording.json"):
-            (Path(made) / name).replace(target / name)
-    return about
+        yield Path(made)
+        for path in sorted(Path(made).iterdir()):
+            path.replace(target / path.name)
 
 
 def _requests(questions: list[dict[str, Any]], num_runs: int, random_seed: int) -> Iterator[Request]:
     rng = np.random.default_rng(random_seed)
+    releases = tuple(_RELEASES)
     asked = [entry["question"] for entry in questions if not entry.get("expected_failure")]
     unanswerable = [entry["question"] for entry in questions if entry.get("expected_failure")]
     for number in range(num_runs):
-        pool = unanswerable if rng.random() < _FAILING_SHARE else asked
-        knobs = {name: values[rng.integers(len(values))] for name, values in KNOBS.items()}
-        state = {
-            "question": pool[rng.integers(len(pool))],
-            "mode": "chat" if rng.random() < 0.5 else "default",
-            "conversation_id": f"c{number // _BURST:04d}",
-            "turn_index": number % _BURST,
-            "request_id": f"r{number:05d}",
-            "time_limit_ms": _HURRY_MS if rng.random() < _HURRIED_SHARE else None,
-        }
-        yield Request(_RELEASES[int(rng.random() < _SLOW_SHARE)], number // _BURST, state, knobs)
+        state, knobs = draw_run(rng, number, asked, unanswerable)
+        yield Request(releases[int(rng.random() < _SLOW_SHARE)], number // BURST, state, knobs)
 
 
-def _run_all(requests: list[Request], index: SearchIndex, raw: Mapping[str, Path], progress: bool) -> None:
-    tracers = {release: Tracer(path, router_version="1") for release, path in raw.items()}
-    steps = dict(zip(_RELEASES, (STEPS, SLOW_CHECK_STEPS), strict=True))
-    executors = {
-        release: GraphExecutor({"search_qa": steps[release], "lesson_pack": LESSON_STEPS}, tracer)
-        for release, tracer in tracers.items()
+def draw_run(
+    rng: np.random.Generator,
+    number: int,
+    asked: Sequence[str],
+    unanswerable: Sequence[str],
+    values: Mapping[str, Sequence[Any]] = KNOBS,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draw what a run is asked and how its knobs stand, each from its values."""
+    pool = unanswerable if rng.random() < _FAILING_SHARE else asked
+    knobs = {name: drawn[int(rng.integers(len(drawn)))] for name, drawn in values.items()}
+    state = {
+        "question": pool[int(rng.integers(len(pool)))],
+        "mode": "chat" if rng.random() < 0.5 else "default",
+        "conversation_id": f"c{number // BURST:04d}",
+        "turn_index": number % BURST,
+        "request_id": f"r{number:05d}",
+        "time_limit_ms": _HURRY_MS if rng.random() < _HURRIED_SHARE else None,
     }
-    clients = np.random.default_rng(len(requests)).integers(1, 3, size=requests[-1].burst + 1)
-    with tqdm(total=len(requests), disable=not progress, unit="run") as bar:
-        for burst, num_clients in enumerate(clients):
-            mine = [request for request in requests if request.burst == burst]
-            with ThreadPoolExecutor(int(num_clients)) as pool:
-                list(pool.map(lambda request: _answer(executors[request.release], request, index), mine))
-            bar.update(len(mine))
-    for tracer in tracers.values():
-        tracer.close()
+    return state, knobs
+
+
+def run_all(
+    requests: Sequence[Request],
+    releases: Mapping[str, Sequence[Step]],
+    index: SearchIndex,
+    clients: Sequence[int],
+    folder: Path,
+    *,
+    progress: bool,
+) -> dict[str, dict[str, int]]:
+    """Ask the releases, burst by burst with so many clients; write a journal of each, return how many runs it holds."""
+    with tempfile.TemporaryDirectory() as raw:
+        tracers = {release: Tracer(Path(raw) / release, router_version="1") for release in releases}
+        executors = {
+            release: GraphExecutor({"search_qa": releases[release], "lesson_pack": LESSON_STEPS}, tracer)
+            for release, tracer in tracers.items()
+        }
+        with tqdm(total=len(requests), disable=not progress, unit="run") as bar:
+            for burst, num_clients in enumerate(clients):
+                mine = [request for request in requests if request.burst == burst]
+                with ThreadPoolExecutor(int(num_clients)) as pool:
+                    list(pool.map(lambda request: _answer(executors[request.release], request, index), mine))
+                bar.update(len(mine))
+        for tracer in tracers.values():
+            tracer.close()
+        return {release: _compact(Path(raw) / release, folder / f"{release}.jsonl") for release in releases}
+
+
+def write_about(about: Mapping[str, Any], folder: Path) -> None:
+    """Write how it was recorded."""
+    (folder / "recording.json").write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
 
 
 def _answer(executor: GraphExecutor, request: Request, index: SearchIndex) -> None:
     state = {**request.state, "started_ns": time.perf_counter_ns()}
     try:
-        executor.execute(route(state["question"]).workflow, state, index, knobs=request.knobs)
+        workflow = route(state["question"]).workflow
+        executor.execute(workflow, state, index, knobs=request.knobs, release=request.release)
     except CausalkitError:
         # A question that cannot be answered is part of the recording: the trace holds the failed step.
         return

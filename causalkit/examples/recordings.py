@@ -45,6 +45,35 @@ def load_recording(name: str = "search_qa", part: str = "runs") -> Traces:
     return load_traces(_found(data_folder() / name / f"{part}.jsonl"))
 
 
+def load_release(name: str) -> Traces:
+    """Read the recording of one release of the example pipeline (`causalkit.examples.releases`).
+
+    Parameters
+    ----------
+    name : str
+        ``baseline``, the pipeline as it is, or ``release_01`` to ``release_12``. What changed in each stands in
+        ``recording.json`` beside them.
+
+    Returns
+    -------
+    Traces
+        Its runs.
+
+    Raises
+    ------
+    RecordingNotFoundError
+        If it is not there.
+
+    Examples
+    --------
+    >>> len(load_release("baseline"))
+    300
+    """
+    from causalkit.workflows.traces import load_traces
+
+    return load_traces(_found(data_folder() / "releases" / f"{name}.jsonl.gz"))
+
+
 def load_digits_panel() -> list[OperatorEvent]:
     """Read the recording of the panel that reads digits (`causalkit.examples.digits_panel`).
 

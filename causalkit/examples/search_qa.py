@@ -18,6 +18,7 @@ from causalkit.examples.search_index import Hit, SearchIndex, Sentence, split_wo
 
 State = MutableMapping[str, Any]
 Step = Callable[[State, SearchIndex], dict[str, Any] | None]
+BestThree = Callable[[Mapping[str, float], Sequence[Sentence]], list[float]]
 
 KNOBS: dict[str, tuple[Any, ...]] = {
     "candidates": (40, 80, 120, 160, 200),
@@ -120,15 +121,7 @@ def web_search(state: State, runtime: SearchIndex) -> dict[str, Any]:
 
 def rerank(state: State, runtime: SearchIndex) -> dict[str, Any]:
     """Score the first ``rerank_depth`` hits anew by aligning the terms with their sentences."""
-    hits = state["hits"]
-    key_terms = _key_terms(runtime.weights(state["terms"]), hits)
-    limit_ms = state.get("time_limit_ms")
-    ranked: list[Ranked] = []
-    for hit in hits[: state["rerank_depth"]]:
-        if limit_ms is not None:
-            _keep_to(limit_ms, state["started_ns"], len(ranked))
-        ranked.append(Ranked(hit.number, _fine_score(hit, key_terms, runtime)))
-    return {"ranked": tuple(sorted(ranked, key=lambda entry: (-entry.score, entry.number)))}
+    return rerank_by(best_three, state, runtime)
 
 
 def compose_answer(state: State, runtime: SearchIndex) -> dict[str, Any]:
@@ -188,6 +181,19 @@ def warm(runtime: SearchIndex, questions: Iterable[str]) -> None:
             runtime.recall(parsed["terms"], corpus_size, max(KNOBS["candidates"]), parsed["variants"])
 
 
+def rerank_by(best: BestThree, state: State, runtime: SearchIndex) -> dict[str, Any]:
+    """Rerank with one's own way to the three best alignments of a document."""
+    hits = state["hits"]
+    key_terms = _key_terms(runtime.weights(state["terms"]), hits)
+    limit_ms = state.get("time_limit_ms")
+    ranked: list[Ranked] = []
+    for hit in hits[: state["rerank_depth"]]:
+        if limit_ms is not None:
+            _keep_to(limit_ms, state["started_ns"], len(ranked))
+        ranked.append(Ranked(hit.number, _fine_score(hit, key_terms, runtime, best)))
+    return {"ranked": tuple(sorted(ranked, key=lambda entry: (-entry.score, entry.number)))}
+
+
 def select_sentences(
     numbers: Sequence[int], weights: Mapping[str, float], length: int, runtime: SearchIndex
 ) -> list[Cited]:
@@ -229,6 +235,26 @@ def contained(text: str, sentences: Sequence[Sentence]) -> float:
     return best
 
 
+def best_three(key_terms: Mapping[str, float], sentences: Sequence[Sentence]) -> list[float]:
+    """Return how well the terms align with the three sentences they align with best."""
+    return sorted((aligned(key_terms, part.words) for part in sentences), reverse=True)[:3]
+
+
+def aligned(key_terms: Mapping[str, float], words: Sequence[str]) -> float:
+    """Return the weight of the best local alignment of the terms with a sentence (Smith-Waterman)."""
+    best = 0.0
+    above = [0.0] * (len(words) + 1)
+    for term, weight in key_terms.items():
+        row = [0.0]
+        stem = term[:4]
+        for i, word in enumerate(words):
+            gain = weight if word == term else weight / 2 if word.startswith(stem) else -GAP
+            row.append(max(0.0, above[i] + gain, above[i + 1] - GAP, row[i] - GAP))
+        best = max(best, *row)
+        above = row
+    return best
+
+
 def _forms(word: str, runtime: SearchIndex) -> list[str]:
     """Return the closest words of the corpus, the word itself first if the corpus has it."""
     likely = [other for other in runtime.spellings.get(word[0], ()) if abs(len(other) - len(word)) <= 2]
@@ -256,27 +282,11 @@ def _key_terms(weights: Mapping[str, float], hits: Sequence[Hit]) -> dict[str, f
     return key_terms | dict.fromkeys(feedback[: KEY_TERMS - len(key_terms)], FEEDBACK_WEIGHT)
 
 
-def _fine_score(hit: Hit, key_terms: Mapping[str, float], runtime: SearchIndex) -> float:
+def _fine_score(hit: Hit, key_terms: Mapping[str, float], runtime: SearchIndex, best: BestThree) -> float:
     """Blend what retrieval said with the best alignment, the mean of the best three and that of the name."""
-    sentences = runtime.sentences[hit.number][:ALIGNED_SENTENCES]
-    top = sorted((_aligned(key_terms, part.words) for part in sentences), reverse=True)[:3]
-    name = _aligned(key_terms, split_words(runtime.documents[hit.number].name))
+    top = best(key_terms, runtime.sentences[hit.number][:ALIGNED_SENTENCES])
+    name = aligned(key_terms, split_words(runtime.documents[hit.number].name))
     return 0.3 * hit.score + 0.3 * max(top, default=0.0) + 0.2 * sum(top) / max(1, len(top)) + 0.2 * name
-
-
-def _aligned(key_terms: Mapping[str, float], words: Sequence[str]) -> float:
-    """Return the weight of the best local alignment of the terms with a sentence (Smith-Waterman)."""
-    best = 0.0
-    above = [0.0] * (len(words) + 1)
-    for term, weight in key_terms.items():
-        row = [0.0]
-        stem = term[:4]
-        for i, word in enumerate(words):
-            gain = weight if word == term else weight / 2 if word.startswith(stem) else -GAP
-            row.append(max(0.0, above[i] + gain, above[i + 1] - GAP, row[i] - GAP))
-        best = max(best, *row)
-        above = row
-    return best
 
 
 def _most_telling(sentences: Sequence[Sentence], weights: Mapping[str, float]) -> list[Sentence]:
