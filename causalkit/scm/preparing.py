@@ -136,7 +136,10 @@ def _drop(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _add_indicators(graph: nx.DiGraph[str], table: pd.DataFrame, levels: Levels) -> tuple[pd.DataFrame, Levels]:
-    """Add a node for each column with missing values: whether the value is missing, by the column's own parents."""
+    """Add a node for each column with missing values: whether the value is missing, by the column's own parents.
+
+    The node attribute ``present`` names the one that alone decides, such as whether a step ran.
+    """
     columns, labels = table.copy(), dict(levels)
     for node in [str(node) for node in table.columns[table.isna().any()]]:
         indicator = node + MISSING_SUFFIX
@@ -144,7 +147,8 @@ def _add_indicators(graph: nx.DiGraph[str], table: pd.DataFrame, levels: Levels)
             raise GraphError(f"the graph has a node {indicator!r} already; rename it", node=indicator)
         if table[node].isna().all():
             raise FitError(f"column {node!r} has no value in any row; leave the node out", column=node)
-        parents = list(graph.predecessors(node))
+        present: str | None = graph.nodes[node].get("present")
+        parents = [present] if present is not None and present in graph else list(graph.predecessors(node))
         graph.add_node(indicator, role="missing")
         graph.add_edges_from((parent, indicator) for parent in parents)
         columns[indicator] = table[node].isna().astype(float)

@@ -5,6 +5,7 @@ question                                                    name                
 ==========================================================  =======================  =================
 What happens to the outcome if I turn this knob?            `InterventionView`       `intervene`
 What do my operators do while they run?                     `MonitorView`            `monitor`
+Is this graph right, and what if not?                       `DagEditor`              `dag`
 ==========================================================  =======================  =================
 """
 

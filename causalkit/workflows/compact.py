@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from glob import escape
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from causalkit.errors import TraceFormatError
 from causalkit.journal_reading import Damage, journal_files
 from causalkit.workflows.journal_tables import connect, open_journals, store_of
+from causalkit.workflows.parquet import copy_to, told_in
 from causalkit.workflows.stores import Store
 
-if TYPE_CHECKING:
-    import duckdb
-
-_KEY = "causalkit"
 # Of each file its ends are compared, and its size: a journal only grows.
 _ENDS_BYTES = 4096
 
@@ -60,15 +55,7 @@ def compact(journal: str | os.PathLike[str]) -> tuple[Path, Path]:
     connection = store.runs.get_backend().con
     copies = _copies(journal)
     for table, copy in zip(("runs", "steps"), copies, strict=True):
-        fresh = copy.with_name(f"{copy.name}.{os.getpid()}.tmp")
-        try:
-            connection.execute(
-                f"COPY (FROM {table}) TO $path (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_KEY}: $about}})",
-                {"path": str(fresh), "about": json.dumps(about)},
-            )
-            fresh.replace(copy)
-        finally:
-            fresh.unlink(missing_ok=True)
+        copy_to(connection, f"FROM {table}", copy, about)
     return copies
 
 
@@ -81,7 +68,7 @@ def open_copy(journal: Path) -> Store | None:
         return None
     connection = connect()
     try:
-        told = [_told(connection, copy) for copy in copies]
+        told = [told_in(connection, copy) for copy in copies]
         for table, copy in zip(("runs", "steps"), copies, strict=True):
             connection.read_parquet(escape(str(copy))).create_view(table)
     except (duckdb.Error, ValueError) as error:
@@ -111,13 +98,6 @@ def _ends(file: Path) -> str:
         first = lines.read(_ENDS_BYTES)
         lines.seek(max(0, file.stat().st_size - _ENDS_BYTES))
         return blake2b(first + lines.read(_ENDS_BYTES), digest_size=16).hexdigest()
-
-
-def _told(connection: duckdb.DuckDBPyConnection, copy: Path) -> dict[str, Any]:
-    query = "SELECT decode(value) FROM parquet_kv_metadata($path) WHERE decode(key) = $key"
-    rows = connection.execute(query, {"path": escape(str(copy)), "key": _KEY}).fetchall()
-    told: dict[str, Any] = json.loads(rows[0][0]) if rows else {}
-    return told
 
 
 def _warn(journal: Path, reason: str) -> None:

@@ -80,6 +80,7 @@ STEP_OWN = """, coalesce(step_id, number::VARCHAR) AS step_id, parent_id, coales
 """
 KEPT = "CREATE TABLE kept AS SELECT max(position) AS position FROM ({steps}) GROUP BY request_id, step_id"
 FAILED = "CREATE TABLE failed AS SELECT DISTINCT request_id FROM narrow_steps WHERE NOT success"
+NONE_FAILED = "CREATE TABLE failed (request_id VARCHAR)"
 # The keys of a JSON object may hold anything, so they are looked up by pointers.
 EXTRAS = """
 CREATE OR REPLACE VIEW extras AS

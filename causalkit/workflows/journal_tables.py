@@ -84,7 +84,14 @@ class _Counts(NamedTuple):
         return not self.steps and not self.starts and self.runs == self.run_ids
 
 
-def open_journals(journals: Sequence[Path], source: str, *, hold: bool | None = None, extras: bool = False) -> Store:
+def open_journals(
+    journals: Sequence[Path],
+    source: str,
+    *,
+    hold: bool | None = None,
+    extras: bool = False,
+    steps_decide: bool = True,
+) -> Store:
     """Return the runs and steps of journals.
 
     Parameters
@@ -97,6 +104,8 @@ def open_journals(journals: Sequence[Path], source: str, *, hold: bool | None = 
         Whether to keep everything in memory; default: if the files are small.
     extras : bool, default False
         Whether to read keys of records that are not ours also where the files are read anew at each question.
+    steps_decide : bool, default True
+        Whether a run with a failed step has failed, whatever its own record says.
 
     Returns
     -------
@@ -115,7 +124,7 @@ def open_journals(journals: Sequence[Path], source: str, *, hold: bool | None = 
         copy, longest, damage = sound_copy(journals, Path(folder.name))
         _scan(connection, [copy], max(longest, _LONGEST_LINE), hold)
     counts = _Counts(*connection.execute(sql.COUNTS).fetchall()[0])
-    _make_views(connection, counts, "lines" if hold else "all_lines", extras=hold or extras)
+    _make_views(connection, counts, "lines" if hold else "all_lines", hold or extras, steps_decide)
     for table in ("runs", "steps"):
         connection.execute(f"CREATE {'TABLE' if hold else 'VIEW'} {table} AS FROM file_{table}")
     again = counts.runs - counts.run_ids
@@ -194,7 +203,9 @@ def _scan(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], longest:
     connection.execute("RESET threads")
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection, counts: _Counts, lines: str, *, extras: bool) -> None:
+def _make_views(
+    connection: duckdb.DuckDBPyConnection, counts: _Counts, lines: str, extras: bool, steps_decide: bool
+) -> None:
     connection.execute(sql.PLAIN_HEADS if counts.plain else sql.HEADS)
     narrow = sql.STEP_COLUMNS.format(error=sql.error_columns())
     narrow_steps, file_steps = (
@@ -208,7 +219,7 @@ def _make_views(connection: duckdb.DuckDBPyConnection, counts: _Counts, lines: s
         )
     connection.execute(f"CREATE VIEW narrow_steps AS {narrow_steps}")
     connection.execute(f"CREATE VIEW file_steps AS {file_steps}")
-    connection.execute(sql.FAILED)
+    connection.execute(sql.FAILED if steps_decide else sql.NONE_FAILED)
     extra = f"* FROM {lines} LEFT JOIN extras USING (position)" if extras else f"*, NULL::JSON AS extra FROM {lines}"
     error = sql.error_columns("kind <> 'step'")
     for name, own, source in (("narrow", "", "lines"), ("file", sql.RUNS_OWN, f"(SELECT {extra})")):

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from tqdm.auto import tqdm
 
-from causalkit.errors import TraceFormatError, WorkerError
+from causalkit.errors import WorkerError
 from causalkit.workflows.quality import quality_signal
 from causalkit.workflows.records import WorkflowTrace
 from causalkit.workflows.regression_cases import CaseResult, RegressionCase, judge
@@ -269,11 +269,7 @@ def _cost(trace: WorkflowTrace | None) -> float | None:
 def _step_times(trace: WorkflowTrace | None) -> dict[str, float]:
     if trace is None or trace.crashed:
         return {}
-    try:
-        return self_times(trace)
-    except TraceFormatError:
-        # Steps side by side: their times overlap, so each is told whole.
-        return {step.step_name: step.latency_ms for step in trace.steps}
+    return self_times(trace)
 
 
 def _is_importable(function: Any) -> bool:

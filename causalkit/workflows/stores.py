@@ -49,15 +49,16 @@ class Store:
     def frame(self, asked: ir.Table) -> pd.DataFrame:
         """Return the rows of a table expression over `runs` and `steps`."""
         # By Arrow, and not by Ibis' own way to pandas, which warns about an option of pandas on every call.
-        frame: pd.DataFrame = self._arrow(asked).to_pandas()
+        frame: pd.DataFrame = self.arrow(asked).to_pandas()
         return frame
 
     def rows(self, asked: ir.Table) -> list[dict[str, Any]]:
         """Return the same, one dict per row."""
-        rows: list[dict[str, Any]] = self._arrow(asked).to_pylist()
+        rows: list[dict[str, Any]] = self.arrow(asked).to_pylist()
         return rows
 
-    def _arrow(self, asked: ir.Table) -> pa.Table:
+    def arrow(self, asked: ir.Table) -> pa.Table:
+        """Return the same as an Arrow table."""
         try:
             # A connection answers one question at a time.
             with self._turn, warnings.catch_warnings():

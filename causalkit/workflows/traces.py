@@ -15,12 +15,15 @@ from causalkit.workflows.dates import read_bound
 from causalkit.workflows.records import WorkflowTrace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import ibis.expr.types as ir
     import networkx as nx
     import pandas as pd
     from matplotlib.axes import Axes
 
     from causalkit.journal_reading import Damage
+    from causalkit.workflows.variables import Rule
 
 _NAMES_SHOWN = 6
 PathLike = str | os.PathLike[str]
@@ -213,7 +216,14 @@ class Traces(TraceAggregates):
         self._need_runs()
         return pd.DataFrame([run_row(run) for run in self])
 
-    def to_trace_table(self, *, confounders: Iterable[str] | None = None) -> pd.DataFrame:
+    def to_trace_table(
+        self,
+        variables: str | Iterable[str] = ("self",),
+        *,
+        confounders: Iterable[str] | None = None,
+        knobs: Iterable[str] | None = None,
+        repeated: Rule = "sum",
+    ) -> pd.DataFrame:
         """Return the trace table: one row per run, one column per variable of `causal_graph`.
 
         See `causalkit.workflows.variables.to_trace_table`.
@@ -221,12 +231,15 @@ class Traces(TraceAggregates):
         from causalkit.workflows.variables import to_trace_table
 
         self._need_runs()
-        return to_trace_table(self, confounders)
+        return to_trace_table(self, variables, confounders=confounders, knobs=knobs, repeated=repeated)
 
     def causal_graph(
         self,
+        variables: str | Iterable[str] = ("self",),
         *,
         confounders: Iterable[str] | None = None,
+        knobs: Iterable[str] | None = None,
+        repeated: Rule = "sum",
         required: Iterable[tuple[str, str]] = (),
         forbidden: Iterable[tuple[str, str]] = (),
     ) -> nx.DiGraph[str]:
@@ -237,7 +250,15 @@ class Traces(TraceAggregates):
         from causalkit.workflows.variables import causal_graph
 
         self._need_runs()
-        return causal_graph(self, confounders, required, forbidden)
+        return causal_graph(
+            self,
+            variables,
+            confounders=confounders,
+            knobs=knobs,
+            repeated=repeated,
+            required=required,
+            forbidden=forbidden,
+        )
 
     def to_router_table(self) -> pd.DataFrame:
         """Return what a router can learn from; see `causalkit.workflows.router_table.to_router_table`."""
@@ -245,6 +266,22 @@ class Traces(TraceAggregates):
 
         self._need_runs()
         return to_router_table(self)
+
+    def to_parquet(self, path: PathLike) -> Path:
+        """Write the runs into one Parquet file, one row a span; see `causalkit.workflows.parquet.write_parquet`."""
+        from causalkit.workflows.parquet import write_parquet
+
+        return write_parquet(self, path)
+
+    def to_otlp(self, path: PathLike) -> Path:
+        """Write the runs as spans of OpenTelemetry (OTLP/JSON), one run a line, packed if `path` ends in ``.gz``.
+
+        See `causalkit.workflows.otlp_writing.write_otlp`; `read_otlp` brings the same runs back.
+        """
+        from causalkit.workflows.otlp_writing import write_otlp
+
+        self._need_runs()
+        return write_otlp(self, path)
 
     def plot_latency(self, *, ax: Axes | None = None) -> Axes:
         """Draw the distribution of each step's own time; see `causalkit.plots.latency.plot_latency`."""

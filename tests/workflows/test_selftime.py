@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causalkit.errors import TraceFormatError
 from causalkit.workflows.records import StepTrace, WorkflowTrace
-from causalkit.workflows.selftime import self_times, unaccounted_ms
+from causalkit.workflows.selftime import parallel_ms, self_times, side_by_side, unaccounted_ms
 
 BEGIN = datetime(2026, 1, 2, tzinfo=UTC)
 # A step: the time before it, its name, its children, the time after the last of them.
@@ -78,15 +77,19 @@ def test_steps_of_one_name_are_summed() -> None:
     assert self_times(recorded) == {"ask": 40}
 
 
-@pytest.mark.parametrize("parent_id", [None, "outer"])
-def test_steps_that_ran_in_parallel_are_an_error_that_names_both(parent_id: str | None) -> None:
-    recorded = run(step("outer", 0, 90), step("a", 10, 20, "outer"), step("b", 29, 5, "outer"))
-    if parent_id is None:
-        recorded = run(step("a", 10, 20), step("b", 29, 5))
-    with pytest.raises(TraceFormatError, match="steps 'a' and 'b' of run 'r1' ran at the same time") as caught:
-        self_times(recorded) if parent_id else unaccounted_ms(recorded)
-    assert caught.value.steps == ("a", "b")
-    assert caught.value.request_id == "r1"
+def test_steps_in_parallel_count_once_for_their_parent_and_the_time_they_saved_is_told() -> None:
+    nested = run(step("outer", 0, 90), step("a", 10, 20, "outer"), step("b", 29, 5, "outer"))
+    assert self_times(nested) == {"outer": 66, "a": 20, "b": 5}
+    assert (unaccounted_ms(nested), parallel_ms(nested)) == (10, -1)
+    assert side_by_side(nested) == {"a", "b"}
+    flat = run(step("a", 10, 20), step("b", 29, 5))
+    assert (unaccounted_ms(flat), parallel_ms(flat)) == (76, -1)
+
+
+def test_steps_in_turn_saved_nothing_and_callers_are_not_beside_their_callees() -> None:
+    recorded = run(step("a", 0, 60), step("b", 0, 50, "a"), step("c", 0, 20, "b"), step("d", 60, 40))
+    assert parallel_ms(recorded) == 0
+    assert side_by_side(recorded) == set()
 
 
 def test_an_overlap_below_the_resolution_of_the_clocks_is_none() -> None:
