@@ -16,29 +16,31 @@ _NUM_TREES = 100
 _NUM_LANDMARKS = 200
 
 
-def _boosting(random_seed: int) -> Any:
+def _boosting(random_seed: int, _num_rows: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     return HistGradientBoostingRegressor(max_iter=_NUM_TREES, early_stopping=False, random_state=random_seed % 2**32)
 
 
-def _forest(random_seed: int) -> Any:
+def _forest(random_seed: int, _num_rows: int) -> Any:
     from sklearn.ensemble import RandomForestRegressor
 
     return RandomForestRegressor(_NUM_TREES, min_samples_leaf=5, random_state=random_seed % 2**32)
 
 
-def _kernel(random_seed: int) -> Any:
+def _kernel(random_seed: int, num_rows: int) -> Any:
     from sklearn.kernel_approximation import Nystroem
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    landmarks = Nystroem(n_components=_NUM_LANDMARKS, random_state=random_seed % 2**32)
+    # Fewer than the rows that are left when a fold is left out.
+    num_landmarks = min(_NUM_LANDMARKS, max(1, num_rows // 2))
+    landmarks = Nystroem(n_components=num_landmarks, random_state=random_seed % 2**32)
     return make_pipeline(StandardScaler(), landmarks, RidgeCV(np.logspace(-3, 2, 6)))
 
 
-LEARNERS: dict[str, Callable[[int], Any]] = {"boosting": _boosting, "forest": _forest, "kernel": _kernel}
+LEARNERS: dict[str, Callable[[int, int], Any]] = {"boosting": _boosting, "forest": _forest, "kernel": _kernel}
 
 
 def left_out_predictions(

@@ -130,7 +130,7 @@ def fit_regression(family: Family, chosen: Candidate, ladder: Ladder) -> Regress
     learner = None
     if chosen.learner:
         rows = family.features.matrix(family.columns)
-        learner = LEARNERS[chosen.learner](family.random_seed)
+        learner = LEARNERS[chosen.learner](family.random_seed, len(rows))
         unseen = left_out_predictions(learner, rows, residuals, family.blocks)
         learner.fit(rows, residuals)
         residuals = residuals - unseen
@@ -197,7 +197,8 @@ def _candidate(rung: str, rows: Family, target: FloatArray, best: Candidate) -> 
     if rung in LEARNERS:
         # On top of the best rung below: what that explains need not be learnt again, and beyond the rows it goes on.
         features = rows.features.matrix(rows.columns)
-        unseen = left_out_predictions(LEARNERS[rung](rows.random_seed), features, best.errors, rows.blocks)
+        learner = LEARNERS[rung](rows.random_seed, len(features))
+        unseen = left_out_predictions(learner, features, best.errors, rows.blocks)
         left = best.errors - unseen
         return best._replace(rung=rung, errors=left, residuals=left, learner=rung)
     found = [_of(rung, terms, rows, target) for terms in _forms(rung, rows, best) if _affordable(terms, target)]

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
+from msgspec import structs
 
 from causalkit.errors import CausalkitError
 from causalkit.workflows.otlp_writing import document, write_otlp
@@ -35,7 +35,12 @@ def written(path: Path) -> list[Json]:
 
 
 def by_id(runs: Iterable[WorkflowTrace]) -> dict[str, WorkflowTrace]:
-    return {run.request_id: run for run in runs}
+    """Return the runs; steps that began at once may have changed places when they were grouped by resource."""
+    return {run.request_id: structs.replace(run, steps=tuple(sorted(run.steps, key=_place))) for run in runs}
+
+
+def _place(step: StepTrace) -> tuple[datetime, str]:
+    return step.start, step.step_id
 
 
 def raw(path: Path) -> list[Json]:
@@ -119,7 +124,7 @@ def test_attributes_that_are_called_as_our_fields_and_times_before_1970_come_bac
 
 def test_a_run_that_was_read_and_then_changed_is_written_with_its_change(tmp_path: Path) -> None:
     (told,) = documents_of_one_span()
-    run = msgspec.structs.replace(read_otlp(told)[0], question="changed")
+    run = structs.replace(read_otlp(told)[0], question="changed")
 
     write_otlp([run], tmp_path / "runs.jsonl")
 

@@ -321,8 +321,6 @@ def test_a_model_knows_what_happens_if_an_optional_step_always_or_never_runs(pro
     assert np.mean(hits) >= 0.9
 
 
-# scikit-learn says so of its kernel where fewer rows have the step than it takes landmarks.
-@pytest.mark.filterwarnings("ignore:n_components > n_samples")
 @pytest.mark.parametrize(
     ("changed", "node"), [({}, None), ({"slow": 1.3}, "check_self_ms"), ({"chance": 0.85}, "check_ran")]
 )

@@ -21,6 +21,7 @@ from causalkit.workflows.readers.span_records import run_record, step_record
 from causalkit.workflows.readers.spans import Span, _line
 from causalkit.workflows.records import read_record
 from causalkit.workflows.traces import Traces
+from tests.workflows.test_otlp_writing import by_id
 
 _ODD: list[Any] = [
     None, True, "", -1, 0.5, 10**40, float("nan"), [], {}, [[]], [None], {"": {}}, {"key": 1}, "\ud800", "é\0\u2028",
@@ -119,7 +120,7 @@ def test_damaged_files_are_read_as_far_as_they_go_or_refused(
                 read += 1
                 if whole:
                     traces.to_otlp(tmp_path / "again")
-                    assert _by_id(read_otlp(tmp_path / "again")) == _by_id(traces), number
+                    assert by_id(read_otlp(tmp_path / "again")) == by_id(traces), number
             except CausalkitError:
                 pass
         assert time.process_time() - begin < 10, number
@@ -131,10 +132,6 @@ def _records(spans: Iterable[Span], **_: Any) -> None:
     for span in spans:
         record = json.loads(_line(span.record or run_record(step_record(span)), None))
         assert span.record or read_record(record)[1] == []
-
-
-def _by_id(traces: Traces) -> dict[str, Any]:
-    return {run.request_id: run for run in traces}
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class Recorder(NamedTuple):
 
 
 def write_samples(folder: str | os.PathLike[str], *, num_questions: int = NUM_QUESTIONS, random_seed: int = 0) -> None:
-    """Write a file for each tool; `random_seed` decides all but the times."""
+    """Write a file for each tool; `random_seed` decides all but times, loads, and OpenInference's ids."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     requests = drawn(num_questions, random_seed)
@@ -173,16 +173,13 @@ def _record_spans(
 ) -> None:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
     # Nothing is written while a run is under way.
     processor = BatchSpanProcessor(exporter, schedule_delay_millis=3_600_000)
     recorders = {}
     for release in RELEASES:
         service = {"service.name": "search_qa", "service.version": release, "service.instance.id": "sample"}
-        # Ids that the seed decides.
-        ids = RandomIdGenerator()
-        provider = provider_of(resource=Resource.create(service), shutdown_on_exit=False, id_generator=ids)
+        provider = provider_of(resource=Resource.create(service), shutdown_on_exit=False)
         provider.add_span_processor(processor)
         recorders[release] = Recorder(
             _started_by(provider.get_tracer("search_qa")),
@@ -214,7 +211,7 @@ def _mlflow_at(store: Path) -> Iterator[Any]:
     """Give MLflow with a store of its own, and leave nothing of it behind."""
     told = dict.fromkeys(("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"), "true")
     told |= {"MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false", "MLFLOW_TRACKING_URI": store.as_uri()}
-    # Here too ids that the seed decides.
+    # Ids that the seed decides.
     told["MLFLOW_TRACE_USE_ISOLATED_RANDOM_ID_GENERATOR"] = "false"
     with patch.dict(os.environ, told):
         import mlflow
