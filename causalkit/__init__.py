@@ -11,6 +11,7 @@ From functions along a graph to a trace table        ``causalkit.collect``
 From a trace table and a graph to a checked model    ``causalkit.scm``
 From live runs to journals, traces and graphs        ``causalkit.workflows``
 From calls of operators to votes, verdicts, graphs   ``causalkit.operators``
+From two sets of runs to what changed                ``causalkit.why``
 From a result to a picture                           ``causalkit.plots``
 From a picture to one that answers to a slider       ``causalkit.widgets``
 Recordings and models whose answer is known          ``causalkit.examples``

@@ -39,6 +39,9 @@ from .scm.incidents import explain_incident as explain_incident
 from .scm.interventions import Scale as Scale
 from .scm.interventions import Shift as Shift
 from .scm.model import FittedSCM as FittedSCM
+from .why.questions import what_drives as what_drives
+from .why.questions import why_bad as why_bad
+from .why.questions import why_changed as why_changed
 from .workflows.compact import compact as compact
 from .workflows.cost_stats import WorkflowCostStats as WorkflowCostStats
 from .workflows.costs import CostStatsManager as CostStatsManager

@@ -19,6 +19,9 @@ What would each setting of a treatment do?                  `plot_effect_curve` 
 What would these very rows have been?                       `plot_counterfactual`     `counterfactual`
 Which causes are strong?                                    `plot_strengths`          `strengths`
 Which mechanisms changed the target, and by how much?       `plot_change`             `change`
+What did a release change, step by step?                    `plot_why_changed`        `why`
+What made these runs bad?                                   `plot_why_bad`            `why`
+What does a target depend on, and how much?                 `plot_what_drives`        `why`
 Where do my functions fail?                                 `plot_failures`           `failures`
 Which nodes are to blame?                                   `plot_root_causes`        `causes`
 Where in the graph do they stand?                           `plot_causes_on_graph`    `causes_graph`

@@ -23,3 +23,6 @@ from .step_failures import plot_step_failures as plot_step_failures
 from .strengths import plot_strengths as plot_strengths
 from .timeline import plot_timeline as plot_timeline
 from .validation import plot_validation as plot_validation
+from .why import plot_what_drives as plot_what_drives
+from .why import plot_why_bad as plot_why_bad
+from .why import plot_why_changed as plot_why_changed

@@ -16,7 +16,7 @@ from causalkit.wording import number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from causalkit.why_findings import WhatDrives, WhyBad, WhyChanged
+    from causalkit.why.findings import WhatDrives, WhyBad, WhyChanged
 
 
 def plot_why_changed(found: WhyChanged, *, ax: Axes | None = None) -> Axes:
@@ -35,7 +35,7 @@ def plot_why_changed(found: WhyChanged, *, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> from causalkit.scm.changes import Change
-    >>> from causalkit.why_findings import WhyChanged
+    >>> from causalkit.why.findings import WhyChanged
     >>> change = Change("total_ms", "mean", 50.0, 50.2, 0.2, (-0.4, 0.9), pd.DataFrame(), 0.2, (300, 300), [])
     >>> plot_why_changed(WhyChanged(change, pd.DataFrame(), None, [])).get_title()
     'mean of total_ms: 50.00 before, 50.20 after, change +0.20 (-0.40 to +0.90)'

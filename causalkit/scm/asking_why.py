@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,7 @@ class WhyQuestions(FittedState):
         of: Statistic = "mean",
         *,
         alpha: float = 0.05,
+        known: Collection[str] = (),
         random_seed: int | None = None,
     ) -> Change:
         """Ask which mechanism's change moved the target between two tables of runs, say before and after a release.
@@ -97,6 +99,8 @@ class WhyQuestions(FittedState):
             The statistic of the target that is explained.
         alpha : float, default 0.05
             Share of pairs of tables that do not differ in which some change may be named all the same.
+        known : collection of str, optional
+            Nodes that are known to have changed: named whatever their p-value.
         random_seed : int, optional
             Default: the model's own.
 
@@ -115,7 +119,7 @@ class WhyQuestions(FittedState):
         """
         from causalkit.scm.changes import explain_change
 
-        return explain_change(self, before, after, target, of, alpha, self._seed(random_seed))
+        return explain_change(self, before, after, target, of, alpha, self._seed(random_seed), known)
 
     def explain_outliers(
         self,

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import FitError, GraphError
+from causalkit.finding import Finding
 from causalkit.scm.blocks import block_sums, group_codes, interval95
 from causalkit.scm.caveats import data_caveats, ungrouped
-from causalkit.finding import Finding
 from causalkit.scm.interventions import check_interventions
 from causalkit.scm.questions import mean_replicates
 from causalkit.tables import check_table

@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import FitError, GraphError
+from causalkit.finding import Finding
 from causalkit.scm.abnormality import Batch, adjusted_p_values, taken_over
 from causalkit.scm.blocks import deal_blocks, interval95
 from causalkit.scm.caveats import biased_on_the_way, data_caveats, refuse_nodes, ungrouped
-from causalkit.finding import Finding
 from causalkit.scm.gaps import blur, filled, recorded, with_gaps
 from causalkit.scm.healing import Healing
 from causalkit.streams import stream

@@ -180,6 +180,7 @@ class _Between:
 
     def _fit(self, node: str, side: BoolArray) -> FloatArray:
         """Return the coefficients fitted to some of the rows, then refitted in each replicate."""
+        side = side & self.scm.rows_of(node)
         mechanism, design, blocks = self.scm.mechanisms[node], self.designs[node][side], self.scm.blocks[side]
         columns, target = self.releases.family(node)
         if isinstance(mechanism, Classification):

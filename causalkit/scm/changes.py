@@ -7,6 +7,7 @@ Janzing, Bloebaum & Ng 2021, *Why did the distribution change?*; by contrast, wh
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -14,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from causalkit.errors import FitError, GraphError
+from causalkit.finding import Finding
 from causalkit.scm.arrays import FloatArray, IntArray
 from causalkit.scm.blocks import deal_blocks, interval95
 from causalkit.scm.caveats import data_caveats, refuse_biased, ungrouped
 from causalkit.scm.change_shares import STATISTICS, contributions, observed
-from causalkit.finding import Finding
 from causalkit.scm.mechanism_change import Releases, adjusted_p_values, moved_away
 from causalkit.streams import stream
 from causalkit.tables import check_table
@@ -113,6 +114,7 @@ def explain_change(
     of: Statistic,
     alpha: float,
     random_seed: int,
+    known: Collection[str] = (),
 ) -> Change:
     """Answer `FittedSCM.explain_change`: first who changed, then by how much each of them moved the target."""
     if not 0 < alpha < 1:
@@ -122,7 +124,7 @@ def explain_change(
     refuse_biased(scm, dict.fromkeys(upstream, 0.0), [target])
     releases = _releases(scm, upstream, before, after, random_seed)
     p_values = adjusted_p_values(releases, alpha)
-    changed = [node for node, p_value in sorted(p_values.items()) if p_value <= alpha]
+    changed = [node for node, p_value in sorted(p_values.items()) if p_value <= alpha or node in known]
     earlier, later = observed(releases, target, of, random_seed)
     shares, error = contributions(releases, changed, target, of, random_seed)
     difference = float(later[0] - earlier[0])
@@ -153,14 +155,18 @@ def _releases(
     scm: FittedState, upstream: set[str], before: pd.DataFrame, after: pd.DataFrame, random_seed: int
 ) -> Releases:
     graph = scm.graph.subgraph(upstream).copy()
-    tables = [check_table(table, graph, levels=scm.levels) for table in (before, after)]
+    may_lack: Literal["keep", "error"] = (
+        "keep" if scm.settings is not None and scm.settings.missing == "model" else "error"
+    )
+    tables = [check_table(table, graph, levels=scm.levels, missing=may_lack) for table in (before, after)]
     for name, table in zip(("before", "after"), tables, strict=True):
         if len(table) < _FEWEST_ROWS:
             raise FitError(
                 f"the table {name} has {len(table)} rows; at least {_FEWEST_ROWS} are needed", num_rows=len(table)
             )
     rows = pd.concat(tables)
-    pooled = replace(scm, graph=graph, table=rows, blocks=_blocks(scm, before, after, random_seed), observed={})
+    observed = {str(node): column.notna().to_numpy() for node, column in rows.items() if column.isna().any()}
+    pooled = replace(scm, graph=graph, table=rows, blocks=_blocks(scm, before, after, random_seed), observed=observed)
     return Releases.of(pooled, np.repeat([False, True], [len(before), len(after)]))
 
 

@@ -7,6 +7,7 @@ normal rows, in which the same values are taken out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,13 +15,15 @@ import pandas as pd
 
 from causalkit.errors import FitError
 from causalkit.scm.arrays import BoolArray, FloatArray
+from causalkit.scm.classification import Classification
 from causalkit.scm.derived import combine
 from causalkit.scm.noise import abduct
 from causalkit.scm.preparing import MISSING_SUFFIX
+from causalkit.streams import stream
 from causalkit.tables import check_table
 
 if TYPE_CHECKING:
-    from causalkit.scm.state import FittedState
+    from causalkit.scm.state import FittedState, Mechanism
 
 # Normal rows that tell how much wider noise becomes.
 _ROWS = 500
@@ -63,6 +66,46 @@ def recorded(scm: FittedState, node: str) -> BoolArray:
     if node in scm.mechanisms:
         return scm.rows_of(node)
     return scm.observed.get(node, np.ones(len(scm.table), dtype=bool))
+
+
+def drawn_as_beside(scm: FittedState, node: str, present: BoolArray, after: BoolArray) -> FittedState:
+    """Return the model of two tables with what rows lack of a node drawn as rows of their own table have it.
+
+    Parameters
+    ----------
+    scm : FittedState
+        What is missing of the node's parents is filled already.
+    node : str
+    present, after : ndarray of bool, shape (rows,)
+        Which rows have the node and its parents; which rows are of the second table.
+    """
+    values, rng = scm.table[node].to_numpy().copy(), stream(scm.random_seed, f"missing {node}")
+    columns = scm.table[sorted(scm.graph.predecessors(node))]
+    mechanism = scm.mechanisms.get(node)
+    for side in (after, ~after):
+        absent, beside = np.isnan(values) & side, present & side
+        source = beside if beside.any() else present
+        if node in scm.derived:
+            parts = {str(parent): columns.loc[absent, [parent]].to_numpy() for parent in columns}
+            values[absent] = combine(scm.derived[node], parts, scm.levels)[:, 0]
+        elif mechanism is None:
+            values[absent] = rng.choice(values[source], absent.sum())
+        else:
+            like = mechanism.at(source[present]).noise_source(columns[source].to_numpy(), int(absent.sum()), rng)
+            values[absent] = mechanism.respond(list(columns[absent].to_numpy().T[:, :, None]), like)[:, 0]
+    filled = replace(scm, table=scm.table.assign(**{node: values}))
+    return filled if mechanism is None else _with_noise_of_all_rows(filled, mechanism, present, rng)
+
+
+def _with_noise_of_all_rows(
+    scm: FittedState, mechanism: Mechanism, present: BoolArray, rng: np.random.Generator
+) -> FittedState:
+    if isinstance(mechanism, Classification):
+        return scm
+    columns, target = scm.table[list(mechanism.parents)].to_numpy(), scm.table[[mechanism.node]].to_numpy()
+    noise = mechanism.abduct(target, list(columns.T[:, :, None]), None, rng)[:, 0]
+    noise[present] = mechanism.residuals
+    return replace(scm, mechanisms={**scm.mechanisms, mechanism.node: mechanism.with_residuals(noise)})
 
 
 def blur(scm: FittedState, gaps: BoolArray, nodes: list[str], asked: list[str]) -> dict[str, FloatArray]:

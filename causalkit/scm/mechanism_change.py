@@ -7,6 +7,9 @@ parents whose distribution moved are no change of a mechanism that fits. The nul
 sign of whole clusters of rows (Kline & Santos 2012): a cluster that is in both tables is compared with itself. The
 smallest p-value of a node's scores is judged by the same flips (Westfall & Young 1993, *Resampling-based multiple
 testing*), and nodes are adjusted for each other by Holm's method (1979).
+
+Where values are missing, as those of a step that did not run, a mechanism is judged on the rows that have the node and
+its parents.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from causalkit.scm.arrays import BoolArray, FloatArray, IntArray
 from causalkit.scm.blocks import block_sums, least_squares
 from causalkit.scm.classification import Classification, fit_logistic
 from causalkit.scm.features import Features
+from causalkit.scm.gaps import drawn_as_beside, recorded
 from causalkit.scm.learners import left_out_predictions
 from causalkit.scm.regression import Regression
 from causalkit.scm.residuals import Probe, flips
@@ -57,7 +61,7 @@ class Releases:
         Only the target and what is upstream of it; its table holds the rows of both.
     after : ndarray of bool, shape (rows,)
         Which rows are from the second table.
-    learnt : dict of str to ndarray, shape (rows, labels)
+    learnt : dict of str to ndarray, shape (rows that have the node and its parents, labels)
         Of nodes whose labels were learnt: the probability of each by a learner fitted to other rows.
     """
 
@@ -68,14 +72,29 @@ class Releases:
     @classmethod
     def of(cls, scm: FittedState, after: BoolArray) -> Releases:
         """Fit the mechanisms of a model anew to its table."""
-        known = {node: scm.mechanisms[node] for node in scm.order if node in scm.mechanisms}
-        mechanisms = {node: _refitted(scm, mechanism, after) for node, mechanism in known.items()}
-        learnt = {
-            node: _left_out_chances(scm, mechanism)
-            for node, mechanism in known.items()
-            if isinstance(mechanism, Classification) and mechanism.learner is not None
-        }
-        return cls(replace(scm, mechanisms=mechanisms), after, learnt)
+        learnt: dict[str, FloatArray] = {}
+        scm = replace(scm, mechanisms={node: scm.mechanisms[node] for node in scm.order if node in scm.mechanisms})
+        for node in scm.order:
+            mechanism, rows = scm.mechanisms.get(node), recorded(scm, node)
+            if mechanism is not None:
+                part = _part(scm, rows)
+                if isinstance(mechanism, Classification) and mechanism.learner is not None:
+                    learnt[node] = _left_out_chances(part, mechanism)
+                mechanism = _refitted(part, mechanism, after[rows])
+                scm = replace(scm, mechanisms={**scm.mechanisms, node: mechanism})
+            if not rows.all():
+                scm = drawn_as_beside(scm, node, rows, after)
+        return cls(scm, after, learnt)
+
+    def judged(self, node: str) -> Releases:
+        """Return the rows that tell about a node: those that have it and its parents."""
+        rows = recorded(self.scm, node)
+        if rows.all():
+            return self
+        part, mechanism = _part(self.scm, rows), self.scm.mechanisms.get(node)
+        if mechanism is not None:
+            part = replace(part, mechanisms={**part.mechanisms, node: mechanism.at(rows)})
+        return replace(self, scm=part, after=self.after[rows])
 
     def family(self, node: str) -> tuple[FloatArray, FloatArray]:
         """Return the values of a node's parents, shape (rows, parents), and its own."""
@@ -87,7 +106,10 @@ def adjusted_p_values(releases: Releases, alpha: float) -> dict[str, float]:
     scm = releases.scm
     nodes = [node for node in scm.order if node not in scm.derived]
     enough = max(_NUM_FLIPS, math.ceil(2 * len(nodes) / alpha))
-    p_values = np.array([_p_value(*_scores(releases, node), scm.blocks, enough) for node in nodes])
+    judged = [releases.judged(node) for node in nodes]
+    p_values = np.array(
+        [_p_value(*_scores(part, node), part.scm.blocks, enough) for node, part in zip(nodes, judged, strict=True)]
+    )
     order = np.argsort(p_values, kind="stable")
     adjusted = np.maximum.accumulate(p_values[order] * (len(nodes) - np.arange(len(nodes))))
     return {nodes[place]: min(1.0, float(value)) for place, value in zip(order, adjusted, strict=True)}
@@ -273,6 +295,13 @@ def _wide_enough(
         if exact or probe.p_value(residuals, both) > _MISFIT:
             return best
     return mechanism.terms
+
+
+def _part(scm: FittedState, rows: BoolArray) -> FittedState:
+    if rows.all():
+        return scm
+    blocks = np.unique(scm.blocks[rows], return_inverse=True)[1]
+    return replace(scm, table=scm.table[rows], blocks=blocks, observed={})
 
 
 def _family(scm: FittedState, node: str) -> tuple[FloatArray, FloatArray]:

@@ -14,6 +14,7 @@ from causalkit.scm.arrays import FloatArray
 from causalkit.scm.features import Features
 
 _FEWEST_VALUES = 5
+_ROWS_PER_SLOPE = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +57,12 @@ class Terms:
     def quadratic(cls, features: Features, columns: FloatArray) -> Terms:
         """Intercept, each feature, each product of two, and each square of a feature seen at five values or more.
 
-        A parabola goes through any three values: on so few it fits noise, and misleads between and beyond them.
+        A parabola goes through any three values: on so few it fits noise, and misleads between and beyond them. Nor has
+        a feature products that has one value in nearly all rows: the few others would have to tell all slopes.
         """
         matrix = features.matrix(columns)
         squares = [(index, index) for index in _fine(matrix)]
-        return cls._of(features, matrix, [(), *_singles(matrix), *_products(features), *squares])
+        return cls._of(features, matrix, [(), *_singles(matrix), *_products(features, matrix), *squares])
 
     @classmethod
     def spline(cls, features: Features, columns: FloatArray, num_knots: int, *, products: bool) -> Terms:
@@ -181,10 +183,17 @@ def _singles(matrix: FloatArray) -> list[tuple[int, ...]]:
     return [(index,) for index in range(matrix.shape[1])]
 
 
-def _products(features: Features) -> list[tuple[int, ...]]:
+def _products(features: Features, matrix: FloatArray) -> list[tuple[int, ...]]:
+    owners, steady = features.owners, _steady(matrix)
+    pairs = combinations_with_replacement(range(len(owners)), 2)
     # Two indicators of one parent are never 1 together.
-    owners = features.owners
-    return [(i, j) for i, j in combinations_with_replacement(range(len(owners)), 2) if owners[i] != owners[j]]
+    return [(i, j) for i, j in pairs if owners[i] != owners[j] and not (steady[i] or steady[j])]
+
+
+def _steady(matrix: FloatArray) -> list[bool]:
+    """Return which features have another value than their usual one in too few rows to tell a slope of each other."""
+    others = np.sum(matrix != np.median(matrix, axis=0), axis=0)
+    return list(others < _ROWS_PER_SLOPE * matrix.shape[1])
 
 
 def _fine(matrix: FloatArray) -> list[int]:

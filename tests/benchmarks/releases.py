@@ -24,8 +24,8 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from causalkit.examples.releases import INPUT_MIX
-from causalkit.why import why_changed
-from causalkit.why_findings import WhyChanged
+from causalkit.why.findings import WhyChanged
+from causalkit.why.questions import why_changed
 from causalkit.workflows.records import WorkflowTrace
 from causalkit.workflows.traces import load_traces
 

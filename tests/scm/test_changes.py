@@ -379,3 +379,51 @@ def test_a_biased_mechanism_is_refused_unless_it_is_trusted() -> None:
     with pytest.raises(ValidationError, match=r"scm\.trust"):
         biased.explain_change(table, table, "y")
     assert biased.trust().explain_change(table, table, "y").frame.empty
+
+
+SOMETIMES = nx.DiGraph([("x", "search"), ("x", "ran"), ("x", "rank"), ("search", "t"), ("ran", "t"), ("rank", "t")])
+
+
+def _sometimes(seed: int, odds: float = 1.5, slower: float = 0.0) -> pd.DataFrame:
+    """A step that runs the more likely the larger x is, and has no time where it did not run."""
+    rng = np.random.default_rng(seed)
+    x, search, rank = rng.normal(size=(3, 400))
+    ran, search, rank = rng.logistic(size=400) < odds + x, 20 + 3 * x + search, 10 + 2 * x + rank + slower
+    return pd.DataFrame(
+        {"x": x, "search": search, "ran": ran, "rank": np.where(ran, rank, np.nan), "t": search + ran * rank}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "truth"),
+    [
+        ({}, set()),
+        ({"slower": 2.0}, {"rank"}),
+        ({"odds": -0.5}, {"ran"}),
+        ({"odds": -0.5, "slower": 2.0}, {"ran", "rank"}),
+    ],
+    ids=["nothing", "its time", "how often", "both"],
+)
+def test_a_step_that_ran_sometimes_is_judged_on_the_rows_where_it_ran(
+    changes: dict[str, float], truth: set[str], proof: bool
+) -> None:
+    graph, right, held = SOMETIMES.copy(), [], []
+    graph.nodes["t"]["derived"] = "search + (rank if ran else 0)"
+    for seed in range(100 if proof else 2):
+        before, after = _sometimes(2 * seed), _sometimes(2 * seed + 1, **changes)
+        fitter = SCMFitter(missing="model", on_failure="return", random_seed=seed)
+        found = (
+            fitter.fit(graph, pd.concat([before, after], ignore_index=True)).trust().explain_change(before, after, "t")
+        )
+        right.append(set(found.frame["node"]) == truth)
+        if changes == {"slower": 2.0} and right[-1]:
+            share = 2 * np.mean(1 / (1 + np.exp(-1.5 - np.random.default_rng(0).normal(size=100_000))))
+            held.append(found.frame["low"][0] <= share <= found.frame["high"][0])
+    print(np.mean(right), np.mean(held) if held else "")
+    assert np.mean(right) >= (0.92 if proof else fewest(0.95, len(right)))
+    assert not held or np.mean(held) >= (0.91 if proof else fewest(0.95, len(held)))
+
+
+def test_a_node_that_is_known_to_have_changed_is_named_whatever_its_p_value(scm: FittedSCM) -> None:
+    found = scm.explain_change(_service(8), _service(9), "total_ms", known=["rank_ms"])
+    assert list(found.frame["node"]) == ["rank_ms"]

@@ -189,3 +189,17 @@ def test_intervals_hold_the_truth(kind: str, proof: bool) -> None:
         held += [frame["low"][node] <= value <= frame["high"][node] for node, value in truth.items()]
     print(kind, round(float(np.mean(held)), 3))
     assert np.mean(held) >= (0.88 if proof else fewest(0.90, FEW))
+
+
+def test_a_label_that_few_groups_have_blows_up_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    values = {f"x{place}": column for place, column in enumerate(rng.normal(size=(5, 300)))}
+    question = np.arange(300) // 3
+    failed = (question < 4) & (rng.random(300) < 0.9)
+    values["x0"] = np.where(failed, 2.5 + 0.1 * rng.normal(size=300), values["x0"])
+    worked = 20 + 5 * values["x0"] + 3 * values["x0"] * values["x1"] + rng.normal(size=300)
+    table = pd.DataFrame({**values, "failed": failed, "ms": np.where(failed, worked * rng.random(300) * 0.3, worked)})
+    graph = nx.DiGraph([(node, "ms") for node in table if node != "ms"])
+    fitter = SCMFitter(groups="question", quality="GOOD", on_failure="return", random_seed=0)
+    frame = fitter.fit(graph, table.assign(question=question)).trust().influence("ms").frame
+    assert (frame["high"] < frame["influence"].sum()).all()

@@ -17,7 +17,7 @@ import pytest
 
 from causalkit.examples.recordings import data_folder
 from causalkit.examples.search_qa import KNOBS, STEPS
-from causalkit.why import why_changed
+from causalkit.why.questions import why_changed
 from causalkit.workflows.readers.recognising import read_traces
 from causalkit.workflows.traces import Traces
 from tests.workflows.readers.sample_words import MODEL

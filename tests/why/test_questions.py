@@ -1,0 +1,224 @@
+"""Three questions put to real runs, in which what was changed is known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
+from subprocess import run as run_process
+
+import ibis
+import msgspec
+import networkx as nx
+import numpy as np
+import pytest
+
+from causalkit.errors import GraphError, InsufficientDataError, TraceFormatError
+from causalkit.examples.recordings import data_folder, load_recording
+from causalkit.why.failures import changed_failures
+from causalkit.why.findings import WhyChanged
+from causalkit.why.questions import what_drives, why_bad, why_changed
+from causalkit.workflows.records import StepTrace, WorkflowTrace
+from causalkit.workflows.traces import Traces, load_traces
+from tests.benchmarks.releases import answers, truths_of
+
+RELEASES = data_folder() / "releases"
+WORD = "array"
+Runs = list[WorkflowTrace]
+
+
+@pytest.fixture(scope="module")
+def runs() -> Runs:
+    """Runs of the pipeline as it is, in random order."""
+    known = list(load_recording().filter_by_workflow("search_qa"))
+    return [known[place] for place in np.random.default_rng(0).permutation(len(known))]
+
+
+@pytest.fixture(scope="module")
+def before(runs: Runs) -> Traces:
+    return load_traces(runs[:300])
+
+
+def _ask(before: Traces, after: Iterable[WorkflowTrace]) -> WhyChanged:
+    return why_changed(before, load_traces(after), random_seed=0, progress=False)
+
+
+def _with_step(run: WorkflowTrace, name: str, change: Callable[[StepTrace], StepTrace]) -> WorkflowTrace:
+    """The run with one of its steps changed; later steps begin as much later, or did not run if it failed."""
+    place = next((place for place, step in enumerate(run.steps) if step.step_name == name), None)
+    if place is None:
+        return run
+    old, new = run.steps[place], change(run.steps[place])
+    more = new.latency_ms - old.latency_ms
+    later = run.steps[place + 1 :]
+    if not new.success:
+        more -= sum(step.latency_ms for step in later)
+        later = ()
+    moved = [msgspec.structs.replace(step, start=step.start + timedelta(milliseconds=more)) for step in later]
+    return msgspec.structs.replace(
+        run,
+        steps=(*run.steps[:place], new, *moved),
+        total_latency_ms=(run.total_latency_ms or 0.0) + more,
+        success=run.success and new.success,
+    )
+
+
+def _slower(run: WorkflowTrace, name: str, by: float) -> WorkflowTrace:
+    return _with_step(run, name, lambda step: msgspec.structs.replace(step, latency_ms=step.latency_ms * by))
+
+
+def _failing(run: WorkflowTrace, name: str) -> WorkflowTrace:
+    if WORD not in run.question:
+        return run
+    error = {"type": "BrokenStepError", "message": "", "stack": ""}
+    return _with_step(
+        run, name, lambda step: msgspec.structs.replace(step, latency_ms=0.02, success=False, error=error)
+    )
+
+
+def test_a_step_that_became_slower_is_named_with_what_it_did_and_what_that_leaves_open(before: Traces) -> None:
+    slow = list(load_recording(part="slow_check").filter_by_workflow("search_qa"))
+    found = _ask(before, slow[:300])
+    assert found.verdict == "changed steps"
+    assert found.steps == ["check_answer"]
+    assert found.sentence.startswith(
+        "check_answer became slower by itself, which moved the mean of total_latency_ms by +"
+    )
+    best = found.frame.iloc[0]
+    assert best["low"] <= best["after"] - best["before"] <= best["high"]
+    assert any("observational" in caveat and "check_answer_self_ms" in caveat for caveat in found.caveats)
+    assert any("explains little of check_answer_self_ms" in caveat for caveat in found.caveats)
+    assert found.doubts is not None
+    assert ("check_answer_self_ms", "compose_answer_self_ms") in found.doubts.missing_edges
+    assert any("doubt the graph" in caveat and "compose_answer_self_ms" in caveat for caveat in found.caveats)
+
+
+def test_where_nothing_changed_nothing_is_named(before: Traces, runs: Runs) -> None:
+    found = _ask(before, runs[300:600])
+    assert found.verdict == "no change"
+    assert found.steps == []
+    assert found.sentence.startswith("Nothing changed that 300 runs before and 300 after can tell")
+    assert found.to_frame().empty
+
+
+def test_other_inputs_are_no_change_of_any_step(before: Traces, runs: Runs) -> None:
+    deep = [run for run in runs[300:] if run.attributes["knobs"]["rerank_depth"] > 12][:300]
+    found = _ask(before, deep)
+    assert found.verdict == "input mix"
+    assert found.frame["node"].tolist() == ["rerank_depth"]
+    assert found.sentence.startswith("No step behaves differently, but the input mix changed: rerank_depth is ")
+
+
+def test_a_step_that_fails_and_one_that_is_faster_are_both_told(before: Traces, runs: Runs) -> None:
+    found = _ask(before, [_slower(_failing(run, "compose_answer"), "rerank", 0.5) for run in runs[300:600]])
+    assert found.steps[:2] == ["compose_answer", "rerank"]
+    assert found.sentence.startswith("compose_answer fails more often (0 % before")
+    assert "rerank became faster by itself" in found.sentence
+
+
+def test_runs_that_were_not_recorded_side_by_side_carry_a_caveat(before: Traces, runs: Runs) -> None:
+    later = [
+        msgspec.structs.replace(run, timestamp=run.timestamp + timedelta(days=1))
+        for run in runs[300:400]
+        if run.timestamp
+    ]
+    caveats = _ask(before, later).caveats
+    assert any("not recorded side by side in time" in caveat for caveat in caveats)
+
+
+def test_bad_runs_are_named_by_id_or_condition_and_explained_by_the_others(runs: Runs) -> None:
+    bad = {run.request_id for run in runs[:12]}
+    traces = load_traces([_slower(run, "rerank", 8) if run.request_id in bad else run for run in runs[:300]])
+    found = why_bad(traces, bad, random_seed=0, progress=False)
+    assert found.steps[0] == "rerank"
+    assert found.sentence.startswith("own time of rerank is the first cause: ")
+    assert any("observational" in caveat and "rerank_self_ms" in caveat for caveat in found.caveats)
+    again = why_bad(traces, ibis._.request_id.isin(list(bad)), random_seed=0, progress=False)
+    assert again.sentence == found.sentence
+
+
+def test_what_drives_a_target_comes_with_shares_effects_and_whether_they_are_experimental(before: Traces) -> None:
+    found = what_drives(before, random_seed=0, progress=False)
+    frame = found.frame.set_index("node")
+    assert frame["share"].sum() == pytest.approx(1)
+    assert frame["share"].is_monotonic_decreasing
+    assert frame["experimental"]["cache"]
+    assert frame["effect_high"]["cache"] < 0
+    assert frame["effect_low"]["rerank_depth"] > 0
+    assert 0 < frame["robustness"]["concurrent_runs"] < 1
+    assert (frame["high"] < 1.5).all()
+    assert any("load_1m was not set at random" in caveat for caveat in found.caveats)
+    assert not any("cache was not set at random" in caveat for caveat in found.caveats)
+
+
+def test_a_graph_and_a_target_of_the_users_own_are_asked_about(before: Traces, runs: Runs) -> None:
+    graph = nx.DiGraph([("rerank_depth", "rerank_self_ms")])
+    slower = load_traces([_slower(run, "rerank", 2) for run in runs[300:600] if run.success])
+    found = why_changed(
+        before.filter_by_success(), slower, "rerank_self_ms", graph=graph, cluster=None, random_seed=0, progress=False
+    )
+    assert found.steps == ["rerank"]
+    assert any(caveat.startswith("before: ") and "failed runs" in caveat for caveat in found.caveats)
+    assert any("cluster=None" in caveat for caveat in found.caveats)
+
+
+def test_wrong_questions_are_refused_in_a_sentence(before: Traces, runs: Runs) -> None:
+    with pytest.raises(GraphError, match=r"'speed' is no variable of these runs; known are .*rerank_self_ms"):
+        what_drives(before, "speed")
+    with pytest.raises(GraphError, match="the runs have no field 'user' to be clustered by"):
+        what_drives(before, cluster="user")
+    with pytest.raises(TraceFormatError, match="there is no run 'x' among these 300"):
+        why_bad(before, "x")
+    with pytest.raises(TraceFormatError, match="none of these 300 runs fits the condition"):
+        why_bad(before, lambda run: False)
+    with pytest.raises(
+        InsufficientDataError, match="30 runs are too few to tell what is behind their total_latency_ms"
+    ):
+        what_drives(load_traces(runs[:30]), progress=False)
+
+
+def test_a_kind_of_failure_that_is_new_stands_out_against_those_that_always_were() -> None:
+    def failed(number: int, step: str, error: str) -> WorkflowTrace:
+        told = {"start": "2026-01-02T00:00:00+00:00", "latency_ms": 1.0, "success": False, "error": {"type": error}}
+        record = {"step_id": "1", "step_name": step, **told}
+        return msgspec.convert({"request_id": str(number), "success": False, "steps": [record]}, WorkflowTrace)
+
+    traces = load_traces(
+        [failed(number, "search", "NoDocument") for number in range(20)]
+        + [failed(number, "search", "NoDocument") for number in range(100, 120)]
+        + [failed(number, "search", "Broken") for number in range(120, 132)]
+    )
+    import pandas as pd
+
+    questions = pd.Series([f"question {number}" for number in range(200)], [str(number) for number in range(200)])
+    p_values = changed_failures(traces, questions, {str(number) for number in range(100, 200)})
+    assert p_values == {"search": (pytest.approx(4 * 0.5**12), True)}
+
+
+def test_importing_the_package_loads_no_model() -> None:
+    told = "import sys, causalkit; print(any(name.startswith('causalkit.why') for name in sys.modules))"
+    done = run_process([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.skipif(not (RELEASES / "recording.json").is_file(), reason="the releases are not recorded")
+def test_releases_are_told_as_what_they_are(proof: bool) -> None:
+    """In full over 50 resamplings of each; else two as recorded. At least one standard deviation: the issue's claim."""
+    if not proof:
+        found = answers([RELEASES], 0, names=("release_01", "release_04"))
+        assert found["right"].all()
+        return
+    found = answers([RELEASES], 50, n_jobs=2)
+    share = found.groupby(["release", "kind", "size"])["right"].mean()
+    print(share)
+    sure = found[(found["size"] >= 1) | ~found["kind"].isin(["slow-down", "speed-up"])]
+    assert sure[sure["resampling"] == 0]["right"].all()
+    assert (sure[sure["resampling"] > 0].groupby("release")["right"].mean() >= 0.95).all()
+
+
+def test_the_truth_of_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
+    told = {"name": "a", "kind": "double", "truth": ["x", "y"], "changes": [{"measured": 1.0}, {"measured": -0.5}]}
+    (tmp_path / "recording.json").write_bytes(msgspec.json.encode({"releases": [told]}))
+    (truth,) = truths_of(tmp_path)
+    assert truth.size == 0.5
