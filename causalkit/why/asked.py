@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 
-from causalkit.errors import GraphError, InsufficientDataError
+from causalkit.errors import GraphError, InsufficientDataError, TraceFormatError
+from causalkit.graphs import check_graph
 from causalkit.scm.falsify import Falsification, falsify
 from causalkit.scm.fitter import SCMFitter
 from causalkit.scm.outcomes import Outcome
@@ -129,6 +130,8 @@ class Asking:
 
     def about(self, traces: Traces, chosen: Collection[str], *, of_all: bool) -> Asked:
         """Return table, graph and model of runs, some of them chosen; the model is one `of_all` or of the others."""
+        if self.graph is not None:
+            check_graph(self.graph)
         variables = tuple(self.variables or VARIABLES)
         table = traces.to_trace_table(variables=variables)
         graph = self.graph if self.graph is not None else traces.causal_graph(variables=variables)
@@ -242,6 +245,26 @@ def over_time(traces: Traces, after: Collection[str]) -> list[str]:
         "the runs before and after were not recorded side by side in time: a change of the host, or of the load that "
         "was not recorded, cannot be told from a change of the steps"
     ]
+
+
+def runs_named(traces: Traces, runs: Any) -> Collection[str]:
+    """Return the ids of runs that are named, or that fit a condition."""
+    named = [runs] if isinstance(runs, str) else runs
+    if not (callable(named) or isinstance(named, Iterable) or hasattr(named, "resolve")):
+        raise TraceFormatError(
+            f"a {type(runs).__name__} names no runs; give their request ids, a function of a WorkflowTrace, or an Ibis "
+            "expression",
+            runs=runs,
+        )
+    if callable(runs) or hasattr(runs, "resolve") or hasattr(runs, "op"):
+        found = {run.request_id for run in traces.custom_filter(runs)}
+    else:
+        known, found = {run.request_id for run in traces}, set(named)
+        if found - known:
+            raise TraceFormatError(f"there is no run {min(found - known)!r} among these {len(known)}", runs=runs)
+    if not found:
+        raise TraceFormatError(f"none of these {len(traces)} runs fits the condition", runs=runs)
+    return found
 
 
 def _few(table: pd.DataFrame, chosen: BoolArray) -> list[str]:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from causalkit.errors import TraceFormatError
-from causalkit.why.asked import Asked, Asking, over_time, together, traces_of
+from causalkit.errors import FitError, TraceFormatError
+from causalkit.why.asked import Asked, Asking, over_time, runs_named, together, traces_of
 from causalkit.why.failures import changed_failures
 from causalkit.why.findings import INPUTS, WhatDrives, WhyBad, WhyChanged
 
@@ -99,6 +99,8 @@ def why_changed(
     >>> why_changed(before.filter_by_date_range(end=before[250].timestamp), slow, random_seed=0, progress=False).steps
     ['check_answer']
     """
+    if not 0 < alpha < 1:
+        raise FitError(f"alpha is {alpha}; give a share between 0 and 1", alpha=alpha)
     both, later = together(traces_of(before), traces_of(after))
     asked = Asking(target, variables, graph, cluster, random_seed, progress).about(both, later, of_all=True)
     sides = asked.table[~asked.chosen], asked.table[asked.chosen]
@@ -161,7 +163,7 @@ def why_bad(
     """
     known = traces_of(traces)
     asked = Asking(target, variables, graph, cluster, random_seed, progress).about(
-        known, _bad(known, runs), of_all=False
+        known, runs_named(known, runs), of_all=False
     )
     rows = asked.table[asked.chosen]
     if rows.empty:
@@ -233,19 +235,6 @@ def what_drives(
 
 
 _NAMED = ["node", "step", "what"]
-
-
-def _bad(traces: Traces, runs: Any) -> Collection[str]:
-    named = [runs] if isinstance(runs, str) else runs
-    if callable(runs) or hasattr(runs, "resolve") or hasattr(runs, "op"):
-        found = {run.request_id for run in traces.custom_filter(runs)}
-    else:
-        known, found = {run.request_id for run in traces}, set(named)
-        if found - known:
-            raise TraceFormatError(f"there is no run {min(found - known)!r} among these {len(known)}", runs=runs)
-    if not found:
-        raise TraceFormatError(f"none of these {len(traces)} runs fits the condition", runs=runs)
-    return found
 
 
 def _failing(asked: Asked, both: Traces, later: Collection[str], change: Change, alpha: float) -> dict[str, bool]:

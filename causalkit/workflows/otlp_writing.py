@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 import causalkit
+from causalkit.replacing import replaced
 from causalkit.workflows.readers.otlp_own import own_spans
 from causalkit.workflows.readers.otlp_spans import MALFORMED, RESERVED, read_span
 from causalkit.workflows.readers.otlp_values import SHARED, key_values
@@ -33,16 +34,16 @@ def write_otlp(runs: Iterable[WorkflowTrace], path: str | os.PathLike[str]) -> P
         attribute ``causalkit.run.…`` or ``causalkit.step.…``.
     path : path-like
         Replaced when everything is written; packed if it ends in ``.gz``.
+
+    Raises
+    ------
+    CausalkitError
+        If no file can be written there.
     """
     path = Path(path)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with gzip.open(fresh, "wb") if path.suffix == ".gz" else fresh.open("wb") as lines:
-            for run in runs:
-                lines.write(_encode(document(run)) + b"\n")
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with replaced(path) as draft, gzip.open(draft, "wb") if path.suffix == ".gz" else draft.open("wb") as lines:
+        for run in runs:
+            lines.write(_encode(document(run)) + b"\n")
     return path
 
 

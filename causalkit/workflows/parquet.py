@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from causalkit.errors import TraceFormatError
 from causalkit.journal_reading import Damage
+from causalkit.replacing import replaced
 from causalkit.workflows.journal_tables import connect, store_of
 from causalkit.workflows.stores import schema_of
 
@@ -114,15 +115,11 @@ def read_parquet(path: str | os.PathLike[str]) -> Traces:
 
 def copy_to(connection: duckdb.DuckDBPyConnection, rows: str, path: Path, about: Mapping[str, Any]) -> None:
     """Write the rows of a query as a Parquet file that says something about itself, whole or not at all."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(path) as draft:
         connection.execute(
             f"COPY ({rows}) TO $path (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_KEY}: $about}})",
-            {"path": str(fresh), "about": json.dumps(about)},
+            {"path": str(draft), "about": json.dumps(about)},
         )
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def told_in(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def chain(y: Any, z: Any = None) -> pd.DataFrame:
 def _with_learner(rung: str) -> FittedSCM:
     scm = fit_quietly(chain(np.sin(3 * X) + 0.2 * E))
     columns = scm.table[["x", "y"]].to_numpy()
-    learner = LEARNERS[rung](0).fit(columns, scm.table["z"].to_numpy())
+    learner = LEARNERS[rung](0, len(columns)).fit(columns, scm.table["z"].to_numpy())
     mechanism = replace(scm.mechanisms["z"], learner=learner, residuals=0.1 * F)
     return replace(scm, mechanisms={**scm.mechanisms, "z": mechanism})
 

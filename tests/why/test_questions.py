@@ -14,7 +14,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from causalkit.errors import GraphError, InsufficientDataError, TraceFormatError
+from causalkit.errors import FitError, GraphError, InsufficientDataError, TraceFormatError
 from causalkit.examples.recordings import data_folder, load_recording
 from causalkit.why.failures import changed_failures
 from causalkit.why.findings import WhyChanged
@@ -172,6 +172,12 @@ def test_wrong_questions_are_refused_in_a_sentence(before: Traces, runs: Runs) -
         why_bad(before, "x")
     with pytest.raises(TraceFormatError, match="none of these 300 runs fits the condition"):
         why_bad(before, lambda run: False)
+    with pytest.raises(TraceFormatError, match="a int names no runs; give their request ids"):
+        why_bad(before, 5)  # type: ignore[arg-type]
+    with pytest.raises(FitError, match="alpha is 2; give a share between 0 and 1"):
+        why_changed(before, before, alpha=2)
+    with pytest.raises(GraphError, match=r"a causal graph is a networkx\.DiGraph, not a int"):
+        what_drives(before, graph=5)  # type: ignore[arg-type]
     with pytest.raises(
         InsufficientDataError, match="30 runs are too few to tell what is behind their total_latency_ms"
     ):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from causalkit.errors import CausalkitError
 from causalkit.journal import JournalWriter
 from causalkit.workflows.compact import StaleCopyWarning, compact
 from causalkit.workflows.traces import DamagedJournalWarning, Traces, load_traces
@@ -124,7 +125,7 @@ def test_a_writing_that_is_cut_short_leaves_no_copy_that_counts(path: Path, monk
         return move(self, target)
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CausalkitError, match=r"cannot be written \(disk full\)"):
         compact(path)
     assert not list(path.parent.glob("*.tmp"))
     with pytest.warns(StaleCopyWarning):

@@ -139,7 +139,7 @@ def test_a_file_is_replaced_only_when_everything_is_written(tmp_path: Path) -> N
         yield some_runs(1)[0]
         raise OSError("no space")
 
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(CausalkitError, match=r"runs.jsonl cannot be written \(no space\)"):
         write_otlp(failing(), path)  # type: ignore[arg-type]
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
@@ -159,3 +159,13 @@ def test_a_run_is_one_object_with_its_spans_grouped_by_resource_and_scope() -> N
     told = document(some_runs(3)[1])
 
     assert [len(resource["scopeSpans"]) for resource in told["resourceSpans"]] == [1]
+
+
+@pytest.mark.parametrize("write", ["to_otlp", "to_parquet"])
+def test_where_no_file_can_be_written_is_said_and_leaves_nothing(write: str, tmp_path: Path) -> None:
+    traces = load_traces([WorkflowTrace(request_id="a", workflow_name="qa", success=True, total_latency_ms=1.0)])
+    with pytest.raises(CausalkitError, match=r"there is no folder .*absent for runs; make it first"):
+        getattr(traces, write)(tmp_path / "absent" / "runs")
+    with pytest.raises(CausalkitError, match="is a folder; name a file in it"):
+        getattr(traces, write)(tmp_path)
+    assert not list(tmp_path.iterdir())
