@@ -84,6 +84,8 @@ def drawn_as_beside(scm: FittedState, node: str, present: BoolArray, after: Bool
     mechanism = scm.mechanisms.get(node)
     for side in (after, ~after):
         absent, beside = np.isnan(values) & side, present & side
+        if not absent.any():
+            continue
         source = beside if beside.any() else present
         if node in scm.derived:
             parts = {str(parent): columns.loc[absent, [parent]].to_numpy() for parent in columns}

@@ -5,8 +5,8 @@ Recorded by ``python -m causalkit record releases --seed N --output-dir DIR``; t
     python tests/benchmarks/releases.py DIR [DIR ...] [--resamplings 50] [--figure success.png]
 
 asks about each release of each recording, as recorded and over resamplings of its questions (both sides drawn anew with
-replacement; all runs of a question stay together), prints the share of right answers, and draws it against the size of
-what changed.
+replacement; all runs of a question stay together), prints the share of right answers, draws it against the size of what
+changed, and with ``--output success.json`` keeps it.
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--resamplings", type=int, default=50)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     found = answers(given.folders, given.resamplings, given.jobs)
     pd.set_option("display.width", 200, "display.max_colwidth", 160)
@@ -154,6 +155,10 @@ def main() -> None:
     print(found[~found["right"]].groupby([*by, "verdict", "steps"]).size().to_string())
     if given.figure:
         drawn(found, given.figure)
+    if given.output:
+        shares = found.groupby(["release", "kind", "at", "size"])["right"].agg(["sum", "size"]).reset_index()
+        told = shares.set_axis(["release", "kind", "at", "size_sd", "right", "asked"], axis=1).to_dict("records")
+        given.output.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
 
 
 if __name__ == "__main__":

@@ -427,3 +427,16 @@ def test_a_step_that_ran_sometimes_is_judged_on_the_rows_where_it_ran(
 def test_a_node_that_is_known_to_have_changed_is_named_whatever_its_p_value(scm: FittedSCM) -> None:
     found = scm.explain_change(_service(8), _service(9), "total_ms", known=["rank_ms"])
     assert list(found.frame["node"]) == ["rank_ms"]
+
+
+def test_a_step_that_was_absent_on_one_side_only_may_be_learnt_by_trees() -> None:
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 900))
+    table = pd.DataFrame({"x": x, "z": z, "y": 2.0 * (x * z > 0) + 0.3 * rng.normal(size=900)})
+    table["total"] = table["y"] + rng.normal(size=900)
+    table.loc[450:550, "y"] = np.nan
+    graph = nx.DiGraph([("x", "y"), ("z", "y"), ("y", "total")])
+    fitter = SCMFitter(missing="model", on_failure="return", random_seed=0, progress=False)
+    scm = fitter.fit(graph, table).trust()
+    assert scm.mechanisms["y"].learner is not None
+    assert scm.explain_change(table[:450], table[450:], "total").frame.empty
