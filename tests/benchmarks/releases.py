@@ -156,8 +156,8 @@ def main() -> None:
     if given.figure:
         drawn(found, given.figure)
     if given.output:
-        shares = found.groupby(["release", "kind", "at", "size"])["right"].agg(["sum", "size"]).reset_index()
-        told = shares.set_axis(["release", "kind", "at", "size_sd", "right", "asked"], axis=1).to_dict("records")
+        shares = found.groupby(["release", "kind", "at", "size"])["right"].agg(right="sum", asked="size").reset_index()
+        told = shares.rename(columns={"size": "size_sd"}).to_dict("records")
         given.output.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
 
 
