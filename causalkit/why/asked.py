@@ -17,6 +17,7 @@ from causalkit.scm.fitter import SCMFitter
 from causalkit.scm.outcomes import Outcome
 from causalkit.scm.sensitivity import robustness
 from causalkit.why.findings import FAILURES, INPUTS, OUTSIDE, OWN_TIME, PRESENCE
+from causalkit.workflows.trace_columns import OR_0
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -87,9 +88,10 @@ class Asked:
         if self.scm.role(node) in ("knob", "confounder"):
             return node, node, INPUTS
         names = self.table.attrs.get("step_names", {})
+        told = node.removesuffix(OR_0)
         for ending, what in _WHATS.items():
-            prefix = node.removesuffix(ending)
-            if prefix != node and (not names or prefix in names):
+            prefix = told.removesuffix(ending)
+            if prefix != told and (not names or prefix in names):
                 return node, names.get(prefix, prefix), what
         return node, node, "own behaviour" if node in self.scm.mechanisms else INPUTS
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 TOTAL = "total_latency_ms"
 # Share of alpha that is spent on times and inputs.
-_FOR_TIMES = 0.2
+_FOR_TIMES = 0.5
 # Of that, what is left for steps where inputs are known to have changed.
 _WHERE_MIXED = 0.2
 
@@ -51,7 +51,7 @@ def why_changed(
     variables: Sequence[str] | None = None,
     graph: nx.DiGraph[str] | None = None,
     cluster: str | None = "question",
-    alpha: float = 0.05,
+    alpha: float = 0.02,
     random_seed: int | None = None,
     progress: bool = True,
 ) -> WhyChanged:
@@ -69,9 +69,9 @@ def why_changed(
         Default: what the runs prove, `Traces.causal_graph`.
     cluster : str, default "question"
         Runs with the same are alike: they are resampled, and compared with each other, as one. None: no runs are.
-    alpha : float, default 0.05
-        Share of pairs of releases that do not differ in which something may be named all the same: a fifth of it is
-        for times and inputs, whose changes are easily seen, the rest for failures, which are rare.
+    alpha : float, default 0.02
+        Share of pairs of releases that do not differ in which something may be named all the same: half of it for
+        times and inputs, half for failures.
     random_seed : int, optional
         Default: fresh.
     progress : bool, default True

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser
 
 from tests.browser.lab import Lab, OpenNotebook, chromium, jupyter_lab, opened, why_no_browser
 
 Opener = Callable[[Path], OpenNotebook]
+CellsOpener = Callable[..., OpenNotebook]
 
 
 @pytest.fixture(scope="package")
@@ -38,3 +41,16 @@ def open_notebook(lab: Lab, browser: Browser) -> Iterator[Opener]:
             return stack.enter_context(opened(browser, lab, path.name))
 
         yield open_copy
+
+
+@pytest.fixture
+def open_cells(open_notebook: Opener, tmp_path: Path) -> CellsOpener:
+    """Open a notebook made of these sources."""
+
+    def open_new(*sources: str) -> OpenNotebook:
+        kernel = {"name": "python3", "display_name": "Python 3"}
+        cells = [new_code_cell(source) for source in sources]
+        nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / "small.ipynb")
+        return open_notebook(tmp_path / "small.ipynb")
+
+    return open_new

@@ -3,11 +3,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.browser.conftest import Opener
+from tests.browser.conftest import CellsOpener
 
 pytestmark = pytest.mark.browser
 
@@ -51,19 +49,10 @@ CHANGED = "([selector, before]) => document.querySelector(selector).innerHTML !=
 READING, TABLE = ".causalkit-reading", ".widget-html:has(table)"
 
 
-@pytest.fixture
-def live_notebook(tmp_path: Path) -> Path:
-    cells = [new_code_cell(OPERATORS), new_code_cell(RUN_IN_A_THREAD)]
-    kernel = {"name": "python3", "display_name": "Python 3"}
-    path = tmp_path / "live.ipynb"
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
-    return path
-
-
 def test_numbers_and_bars_change_while_a_pipeline_runs_until_the_button_stops_them(
-    open_notebook: Opener, live_notebook: Path, tmp_path: Path
+    open_cells: CellsOpener, tmp_path: Path
 ) -> None:
-    notebook = open_notebook(live_notebook)
+    notebook = open_cells(OPERATORS, RUN_IN_A_THREAD)
     notebook.run_all_cells()
     page, (reading, table) = notebook.page, (notebook.page.locator(part) for part in (READING, TABLE))
     button = page.get_by_role("button", name="Stop", exact=True)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.browser.conftest import Opener
+from tests.browser.conftest import CellsOpener
 from tests.browser.panel import Panel
 
 pytestmark = pytest.mark.browser
@@ -37,19 +33,8 @@ widgets.VBox([slider, reading, picture])
 """
 
 
-@pytest.fixture
-def small_notebook(tmp_path: Path) -> Path:
-    cells = [new_code_cell(SLIDER_WITH_READING_AND_PICTURE), new_code_cell("1 / 0")]
-    kernel = {"name": "python3", "display_name": "Python 3"}
-    path = tmp_path / "small.ipynb"
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
-    return path
-
-
-def test_key_and_mouse_move_the_slider_and_a_cell_that_fails_is_seen(
-    open_notebook: Opener, small_notebook: Path
-) -> None:
-    notebook = open_notebook(small_notebook)
+def test_key_and_mouse_move_the_slider_and_a_cell_that_fails_is_seen(open_cells: CellsOpener) -> None:
+    notebook = open_cells(SLIDER_WITH_READING_AND_PICTURE, "1 / 0")
     notebook.run_all_cells()
     assert notebook.errors_in_outputs() == ["ZeroDivisionError: division by zero"]
 

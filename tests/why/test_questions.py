@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import run as run_process
 
@@ -12,6 +12,7 @@ import ibis
 import msgspec
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 
 from causalkit.errors import FitError, GraphError, InsufficientDataError, TraceFormatError
@@ -24,7 +25,7 @@ from causalkit.workflows.traces import Traces, load_traces
 from tests.benchmarks.releases import answers, truths_of
 
 RELEASES = data_folder() / "releases"
-WORD = "array"
+WORD = "column"
 Runs = list[WorkflowTrace]
 
 
@@ -184,22 +185,51 @@ def test_wrong_questions_are_refused_in_a_sentence(before: Traces, runs: Runs) -
         what_drives(load_traces(runs[:30]), progress=False)
 
 
-def test_a_kind_of_failure_that_is_new_stands_out_against_those_that_always_were() -> None:
-    def failed(number: int, step: str, error: str) -> WorkflowTrace:
-        told = {"start": "2026-01-02T00:00:00+00:00", "latency_ms": 1.0, "success": False, "error": {"type": error}}
-        record = {"step_id": "1", "step_name": step, **told}
-        return msgspec.convert({"request_id": str(number), "success": False, "steps": [record]}, WorkflowTrace)
-
-    traces = load_traces(
-        [failed(number, "search", "NoDocument") for number in range(20)]
-        + [failed(number, "search", "NoDocument") for number in range(100, 120)]
-        + [failed(number, "search", "Broken") for number in range(120, 132)]
+def _came_to(number: int, after_ms: float, error: str | None) -> WorkflowTrace:
+    """A run with a step that began so late, and how that failed."""
+    begun = datetime(2026, 1, 2, tzinfo=UTC)
+    step = StepTrace(
+        step_id="1",
+        step_name="search",
+        start=begun + timedelta(milliseconds=after_ms),
+        latency_ms=1.0,
+        success=error is None,
+        error=None if error is None else {"type": error},
     )
-    import pandas as pd
+    took = after_ms + 1
+    return WorkflowTrace(
+        request_id=str(number),
+        workflow_name="qa",
+        timestamp=begun,
+        success=step.success,
+        total_latency_ms=took,
+        steps=(step,),
+    )
 
-    questions = pd.Series([f"question {number}" for number in range(200)], [str(number) for number in range(200)])
-    p_values = changed_failures(traces, questions, {str(number) for number in range(100, 200)})
+
+def _changed_failures(runs: Runs, first_after: int) -> dict[str, tuple[float, bool]]:
+    names = [run.request_id for run in runs]
+    questions = pd.Series([f"question {name}" for name in names], names)
+    return changed_failures(load_traces(runs), questions, set(names[first_after:]))
+
+
+def test_a_kind_of_failure_that_is_new_stands_out_against_those_that_always_were() -> None:
+    struck = {**dict.fromkeys([*range(20), *range(100, 120)], "NoDocument"), **dict.fromkeys(range(120, 132), "Broken")}
+    p_values = _changed_failures([_came_to(number, 0, struck.get(number)) for number in range(200)], 100)
     assert p_values == {"search": (pytest.approx(4 * 0.5**12), True)}
+
+
+def test_a_step_that_comes_late_and_runs_out_of_time_has_not_changed() -> None:
+    """Before, one run in ten is late, after, nine in ten are; one late run in ten fails."""
+
+    def run(number: int, late: bool, fails: bool) -> WorkflowTrace:
+        return _came_to(number, 30.0 + number % 7 if late else 10.0 + number % 7, "TimeLimit" if fails else None)
+
+    before = [run(number, number % 10 == 0, number % 100 == 0) for number in range(300)]
+    after = [run(number, number % 10 != 0, number % 10 == 1) for number in range(300, 600)]
+    assert _changed_failures(before + after, 300)["search"][0] > 0.05
+    earlier = [run(number, False, number % 10 == 1) for number in range(300, 600)]
+    assert _changed_failures(before + earlier, 300)["search"][0] < 1e-4
 
 
 def test_importing_the_package_loads_no_model() -> None:

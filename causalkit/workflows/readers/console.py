@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from causalkit.errors import TraceFormatError
 from causalkit.journal_lines import Damage
 from causalkit.workflows.readers.otlp_values import KINDS, key_values, number_of
+from causalkit.workflows.readers.rows import name_of
 from causalkit.workflows.readers.sources import json_lines
 from causalkit.workflows.readers.span_events import error_of, otlp_part
 from causalkit.workflows.readers.span_records import text_of
@@ -54,7 +55,7 @@ def read_console(
     <WorkflowTrace answer ok: 0 steps, 250.0 ms>
     """
     damage: list[Damage] = []
-    name = "the dict" if isinstance(source, Mapping) else str(source)
+    name = name_of(source)
     return gathered(_spans(source, name, damage), source=name, damage=damage, redact=redact)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from causalkit.errors import TraceFormatError
 from causalkit.journal_lines import Damage
 from causalkit.workflows.readers.otlp_values import KINDS, key_values
+from causalkit.workflows.readers.rows import name_of
 from causalkit.workflows.readers.sources import json_lines
 from causalkit.workflows.readers.span_events import otlp_part
 from causalkit.workflows.readers.spans import Redact, Span, gathered
@@ -61,9 +62,7 @@ def read_jaeger(source: Any, *, redact: Redact | None = None) -> Traces:
     <WorkflowTrace answer ok: 0 steps, 5.0 ms>
     """
     damage: list[Damage] = []
-    parsed = isinstance(source, Mapping) or (isinstance(source, list) and isinstance(source[0] if source else 0, dict))
-    name = "parsed JSON" if parsed else str(source)
-    return gathered(_spans(source, damage), source=name, damage=damage, redact=redact)
+    return gathered(_spans(source, damage), source=name_of(source), damage=damage, redact=redact)
 
 
 def _spans(source: Any, damage: list[Damage]) -> Iterator[Span]:

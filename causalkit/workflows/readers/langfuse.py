@@ -5,7 +5,6 @@ A trace is the run, with its own input, output and scores; its observations are 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +13,15 @@ import msgspec
 from causalkit.journal_lines import Damage
 from causalkit.workflows.readers.langfuse_fields import fields_of, from_metadata, kept, number
 from causalkit.workflows.readers.langfuse_observations import observation_span
-from causalkit.workflows.readers.sources import files_of, json_lines, opened
+from causalkit.workflows.readers.rows import any_rows, name_of
 from causalkit.workflows.readers.span_records import text_of
 from causalkit.workflows.readers.spans import Redact, Span, gathered
-from causalkit.workflows.readers.tabular import nanoseconds, table_rows
+from causalkit.workflows.readers.tabular import nanoseconds
 
 if TYPE_CHECKING:
     from causalkit.workflows.traces import Traces
 
 _EXPECTED = "a Langfuse export (traces as JSON; observations as JSON, JSONL, CSV, Parquet or a DataFrame)"
-_BRACKET, _LOOK = re.compile(rb"\s*[\[{]"), 4096
 # A file of which so many rows in a row say nothing is one of another kind.
 _PATIENCE = 1000
 # A trace that lasted longer is a number gone wrong.
@@ -69,8 +67,8 @@ def read_langfuse(source: Any, *, redact: Redact | None = None) -> Traces:
     <WorkflowTrace answer ok: 1 steps, 2000.0 ms>
     """
     damage: list[Damage] = []
-    name = "a DataFrame" if hasattr(source, "itertuples") else "parsed JSON" if _parsed(source) else str(source)
-    return gathered(_Traces(damage).spans(_rows(source)), source=name, damage=damage, redact=redact)
+    spans = _Traces(damage).spans(any_rows(source, _EXPECTED))
+    return gathered(spans, source=name_of(source), damage=damage, redact=redact)
 
 
 class _Trace(msgspec.Struct):
@@ -135,23 +133,6 @@ class _Traces:
         if not isinstance(trace_id, str | int):
             raise TypeError(f"a trace id is text, not {type(trace_id).__name__}")
         return self._known.setdefault(str(trace_id), _Trace())
-
-
-def _rows(source: Any) -> Iterator[Any]:
-    if hasattr(source, "itertuples"):
-        yield from table_rows(source, _EXPECTED)
-    elif _parsed(source):
-        yield from json_lines(source, _EXPECTED)
-    else:
-        for file in files_of(source, _EXPECTED):
-            with opened(file) as text:
-                is_json = _BRACKET.match(text.read(_LOOK))
-            yield from json_lines(file, _EXPECTED) if is_json else table_rows(file, _EXPECTED)
-
-
-def _parsed(source: Any) -> bool:
-    one = source[0] if isinstance(source, list | tuple) and source else source
-    return isinstance(one, Mapping)
 
 
 def _flat(value: Mapping[str, Any]) -> Iterator[Any]:

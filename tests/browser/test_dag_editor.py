@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import CellsOpener
+
+pytestmark = pytest.mark.browser
+
+EDITOR = """
+import networkx as nx
+from causalkit.widgets import DagEditor
+
+editor = DagEditor(nx.DiGraph([("depth", "latency"), ("latency", "quality")]))
+editor
+"""
+READING, PICTURE = ".causalkit-reading", ".causalkit-picture"
+SHOWN = "([selector, said]) => document.querySelector(selector).innerText.includes(said)"
+
+
+def test_edges_are_added_reversed_and_taken_back_and_a_cycle_is_refused(
+    open_cells: CellsOpener, tmp_path: Path
+) -> None:
+    notebook = open_cells(EDITOR)
+    notebook.run_all_cells()
+    page = notebook.page
+
+    def press(name: str, cause: str, effect: str, said: str) -> None:
+        page.get_by_label("cause").select_option(cause)
+        page.get_by_label("effect").select_option(effect)
+        page.get_by_role("button", name=name, exact=True).click()
+        page.wait_for_function(SHOWN, arg=[READING, said])
+
+    def edges() -> list[str]:
+        rows = page.locator("table", has_text="Edges").locator("tbody tr")
+        return [row.replace("\t", " -> ", 1).strip() for row in rows.all_inner_texts()]
+
+    assert edges() == ["depth -> latency", "latency -> quality"]
+    at_first = page.locator(PICTURE).get_attribute("src")
+    press("Add", "quality", "depth", "Not done")
+    assert "cycle" in page.locator(READING).inner_text()
+    assert len(edges()) == 2
+    press("Add", "depth", "quality", "Added: depth causes quality.")
+    press("Reverse", "latency", "quality", "Reversed: quality causes latency.")
+    assert edges() == [
+        "depth -> latency",
+        "depth -> quality\tadded by the user",
+        "quality -> latency\treversed by the user",
+    ]
+    assert page.locator(PICTURE).get_attribute("src") != at_first
+    page.locator(".jp-OutputArea").first.screenshot(path=tmp_path / "editor.png")
+    page.get_by_role("button", name="Undo", exact=True).click()
+    page.wait_for_function(SHOWN, arg=[READING, "taken back"])
+    press("Remove", "depth", "latency", "Removed: depth does not cause latency.")
+    assert edges() == ["depth -> quality\tadded by the user", "latency -> quality"]
+    assert notebook.errors_in_outputs() == []
+    assert notebook.complaints == []
