@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from causalkit.why.findings import WhatDrives, WhyBad, WhyChanged
 
+# A share of the variance below it is not drawn.
+_SMALL = 0.01
+
 
 def plot_why_changed(found: WhyChanged, *, ax: Axes | None = None) -> Axes:
     """Draw how each changed step, and then each changed input, moved the target from before to after.
@@ -74,15 +77,17 @@ def plot_what_drives(found: WhatDrives, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        Below it stands how many caveats the answer has.
+        What makes certainly less than a hundredth of the variance is not drawn; below stands how many these are, and
+        how many caveats the answer has.
     """
-    rows = found.frame.to_dict("records")
+    drawn = found.frame[found.frame[["share", "low", "high"]].abs().max(axis=1) >= _SMALL]
+    rows = drawn.to_dict("records")
     names = [_label(row) if pd.isna(row["effect"]) else f"{row['contrast']}: {_effect(row)}" for row in rows]
-    bars = pd.DataFrame(
-        {"name": names, "value": found.frame["share"], "low": found.frame["low"], "high": found.frame["high"]}
-    )
+    bars = pd.DataFrame({"name": names, "value": drawn["share"], "low": drawn["low"], "high": drawn["high"]})
     shown = _Shares(f"What drives {found.target}, and what inputs do to its mean", "share of its variance", bars)
-    return _with_caveats(plot_strengths(shown, ax=ax), found.caveats)
+    less = len(found.frame) - len(drawn)
+    beside = f"{less} more with less than {100 * _SMALL:.0f} %: see .to_frame(); " if less else ""
+    return _with_caveats(plot_strengths(shown, ax=ax), found.caveats, beside)
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,8 @@ def _effect(row: dict[Any, Any]) -> str:
     return number(row["effect"], signed=True) + ("" if row["experimental"] else " (observational)")
 
 
-def _with_caveats(ax: Axes, caveats: list[str]) -> Axes:
-    told = f"{len(caveats)} caveat{'s' * (len(caveats) != 1)}: see .caveats"
+def _with_caveats(ax: Axes, caveats: list[str], beside: str = "") -> Axes:
+    told = f"{beside}{len(caveats)} caveat{'s' * (len(caveats) != 1)}: see .caveats"
     ax.annotate(told, (1, 0), (0, -34), "axes fraction", textcoords="offset points", ha="right", va="top", fontsize=8,
                 color=GREY)  # fmt: skip
     return ax

@@ -44,7 +44,9 @@ def test_drivers_are_bars_of_shares_with_the_effects_of_inputs_beside() -> None:
             "effect": 3.0,
         },
         {"node": "rerank_self_ms", "step": "rerank", "what": "own time", **shares, "contrast": ""},
+        {"node": "check_self_ms", "step": "check", "what": "own time", "share": 0.0, "low": -0.001, "high": 0.002},
     ]
     ax = plot_what_drives(WhatDrives("total_ms", pd.DataFrame(rows), None, []))
     assert set(tick_labels(ax)) == {"depth = 8 instead of 1: +3.00 (observational)", "rerank: own time"}
+    assert any(text.get_text().startswith("1 more with less than 1 %: see .to_frame()") for text in ax.texts)
     assert_only_the_house_colours(ax)

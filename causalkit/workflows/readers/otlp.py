@@ -179,6 +179,8 @@ def _documents(piece: bytes, path: str) -> list[_Document] | str:
             # Python writes NaN, which JSON does not know.
             piece = msgspec.json.encode(decoded(piece, path, EXPECTED))
             found = _read_document(piece)
+        if found.__class__ is _Document and found.resourceSpans is not None:
+            return [found]
         documents = found if isinstance(found, list) else [found]
         if any(document.resourceSpans is not None or document.batches is not None for document in documents):
             return documents

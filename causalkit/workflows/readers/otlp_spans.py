@@ -85,6 +85,9 @@ def read_span(told: dict[str, Any], shared: Mapping[str, Any]) -> Span:
 
 
 def _nanoseconds(name: str, value: Any, otlp: dict[str, Any], notes: list[str]) -> int | None:
+    # As nearly all are.
+    if value.__class__ is str and len(value) == 19 and value.isdecimal():
+        return int(value)
     try:
         number = int(value or 0)
     except (TypeError, ValueError, OverflowError):

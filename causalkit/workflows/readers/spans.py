@@ -9,7 +9,6 @@ import tempfile
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from sys import maxsize
@@ -137,11 +136,13 @@ def _write(lines: BinaryIO, spans: Iterable[Span], families: Families, redact: R
 
 def _line(record: dict[str, Any], redact: Redact | None) -> bytes:
     if redact is None:
-        with suppress(Exception):  # whatever it is, the slow way deals with it
+        try:
             line = encode_known(record)
-            # NaN is written as null.
-            if b"null" not in line:
-                return line + b"\n"
+        except Exception:  # whatever it is, the slow way deals with it
+            line = b"null"
+        # NaN is written as null.
+        if b"null" not in line:
+            return line + b"\n"
     problems: list[BaseException] = []
     line = encode(record, max_text=maxsize, max_bytes=maxsize, redact=redact, problems=problems)
     if problems:

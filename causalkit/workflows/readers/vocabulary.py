@@ -6,6 +6,7 @@ Read are GenAI conventions old and present, OpenInference, OpenLLMetry (Traceloo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -43,21 +44,27 @@ def folded(attributes: Mapping[str, Any]) -> dict[str, Any]:
     told = dict(attributes)
     ranks: dict[str, int] = {}
     added: dict[str, Any] = {}
-    for name in told.keys() & _ALIASES.keys():
+    known, numbered = _meant(tuple(told))
+    for name in known:
         for rank, target, read in _ALIASES[name]:
             if target in told or rank > ranks.get(target, rank):
                 continue
             value = read(told[name], told)
             if value is not None:
                 ranks[target], added[target] = rank, value
-    for name in told:
-        if name.startswith(_NUMBERED):
-            _add_numbered(told, added)
-            break
+    if numbered:
+        _add_numbered(told, added)
     if added:
         told |= added
         told["causalkit.folded"] = sorted(added)
     return told
+
+
+# Spans of one place in the code have the same names.
+@lru_cache(maxsize=1000)
+def _meant(names: tuple[str, ...]) -> tuple[list[str], bool]:
+    """Return which of these names mean something, and whether any has a number in it."""
+    return [name for name in names if name in _ALIASES], any(name.startswith(_NUMBERED) for name in names)
 
 
 def _text(value: Any, _: Mapping[str, Any]) -> str | None:
