@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import networkx as nx
+import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -53,7 +54,9 @@ _EDGES = {
 _LEAST_WIDTH, _MOST_WIDTH = 9.5, 16.0
 _ROW_HEIGHT, _LETTER_WIDTH, _GAP = 0.42, 0.066, 0.45
 _BOX_PAD = 0.35
-_ARC_STEPS = 20
+# A line is so many pieces, of which one bears the arrow; nearer than so many rows to a node it seems to touch it.
+_STEPS, _ARROW_AT, _BESIDE = 20, 13, 0.35
+_Point = tuple[float, float]
 
 
 def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
@@ -83,7 +86,8 @@ def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
     """
     places = layered_layout(check_graph(graph))
     tallest = max((abs(y) for _, y in places.values()), default=0) * 2 + 1
-    ax = axes_to_draw_on(ax, width=_width(places), height=1.6 + _ROW_HEIGHT * tallest)
+    width, height = figure_size(graph)
+    ax = axes_to_draw_on(ax, width=width, height=height)
     _draw_edges(ax, graph, places)
     for node, (x, y) in places.items():
         look = _ROLES[_role(graph.nodes[node])]
@@ -117,6 +121,12 @@ def layered_layout(graph: nx.DiGraph[str]) -> dict[str, tuple[float, float]]:
     return places
 
 
+def figure_size(graph: nx.DiGraph[str]) -> tuple[float, float]:
+    """Return the inches of width and height that a graph is drawn well in."""
+    places = layered_layout(graph)
+    return _width(places), 1.6 + _ROW_HEIGHT * (max((abs(y) for _, y in places.values()), default=0) * 2 + 1)
+
+
 def _width(places: Mapping[str, tuple[float, float]]) -> float:
     """Return the inches that keep the boxes of neighbouring layers apart."""
     longest: dict[float, int] = {}
@@ -143,32 +153,54 @@ def _role(data: Mapping[str, Any]) -> str:
 
 
 def _draw_edges(ax: Axes, graph: nx.DiGraph[str], places: Mapping[str, tuple[float, float]]) -> None:
-    for kind, look in _EDGES.items():
-        ends = [(places[u], places[v]) for u, v, data in graph.edges(data=True) if _kind(data) == kind]
-        if ends:
-            lines = [_arc(*pair) for pair in ends] if kind == "shared" else ends
-            ax.add_collection(
-                LineCollection(lines, colors=look.colour, linestyles=look.style, linewidths=1.1, alpha=0.75, zorder=1)
-            )
+    layers: dict[float, list[float]] = {}
+    for x, y in places.values():
+        layers.setdefault(x, []).append(y)
+    lines: dict[str, list[list[_Point]]] = {}
     for u, v, data in graph.edges(data=True):
-        if _kind(data) == "shared":
-            continue
-        (x0, y0), (x1, y1) = places[u], places[v]
-        ax.annotate(
-            "",
-            xy=(x0 + 0.62 * (x1 - x0), y0 + 0.62 * (y1 - y0)),
-            xytext=(x0 + 0.6 * (x1 - x0), y0 + 0.6 * (y1 - y0)),
-            arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 0, "mutation_scale": 14},
-            zorder=2,
+        kind, ends = _kind(data), (places[u], places[v])
+        lines.setdefault(kind, []).append(_arc(*ends) if kind == "shared" else _way(*ends, layers))
+    for kind, drawn in lines.items():
+        look = _EDGES[kind]
+        ax.add_collection(
+            LineCollection(drawn, colors=look.colour, linestyles=look.style, linewidths=1.1, alpha=0.75, zorder=1)
         )
+        for line in drawn if kind != "shared" else ():
+            ax.annotate(
+                "",
+                xy=line[_ARROW_AT],
+                xytext=line[_ARROW_AT - 1],
+                arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 0, "mutation_scale": 14},
+                zorder=2,
+            )
 
 
-def _arc(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+def _way(start: _Point, end: _Point, layers: Mapping[float, list[float]]) -> list[_Point]:
+    """Return a straight line, or where nodes stand in its way, one that passes above or below them."""
+    (x0, y0), (x1, y1) = start, end
+    middle = (x0 + x1) / 2, (y0 + y1) / 2
+    lines = [_curve(start, (middle[0], middle[1] + lift), end) for lift in (0.0, 1.0, -1.0)]
+    return min(lines, key=lambda line: _met(line, layers))
+
+
+def _met(line: Sequence[_Point], layers: Mapping[float, list[float]]) -> int:
+    """Return how many nodes between its ends a line meets."""
+    along, across = np.transpose(line)
+    between = [x for x in layers if along[0] < x < along[-1]]
+    heights = {x: float(np.interp(x, along, across)) for x in between}
+    return sum(abs(y - heights[x]) < _BESIDE for x in between for y in layers[x])
+
+
+def _arc(start: _Point, end: _Point) -> list[_Point]:
     """Return a curve that passes to the right of what stands between its ends."""
     (x0, y0), (x1, y1) = start, end
-    x, y = (x0 + x1) / 2 + 0.8 + 0.05 * abs(y0 - y1), (y0 + y1) / 2
-    steps = [step / _ARC_STEPS for step in range(_ARC_STEPS + 1)]
+    return _curve(start, ((x0 + x1) / 2 + 0.8 + 0.05 * abs(y0 - y1), (y0 + y1) / 2), end)
+
+
+def _curve(start: _Point, towards: _Point, end: _Point) -> list[_Point]:
+    steps = [step / _STEPS for step in range(_STEPS + 1)]
     weights = [((1 - t) ** 2, 2 * t * (1 - t), t**2) for t in steps]
+    (x0, y0), (x, y), (x1, y1) = start, towards, end
     return [(a * x0 + b * x + c * x1, a * y0 + b * y + c * y1) for a, b, c in weights]
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from causalkit.errors import GraphError
 from causalkit.graphs import check_graph
-from causalkit.plots.dag import plot_dag
+from causalkit.plots.dag import figure_size, plot_dag
 
 _DPI = 90
 _CELL = "text-align:left;padding-right:1.5em"
@@ -182,7 +182,7 @@ def _edges(graph: nx.DiGraph[str]) -> str:
 
 def _drawn(graph: nx.DiGraph[str]) -> bytes:
     # A figure of its own, outside pyplot: nothing is left open, however often it is drawn.
-    figure = Figure(figsize=(11, 6))
+    figure = Figure(figsize=figure_size(graph))
     plot_dag(graph, ax=figure.add_subplot())
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight")

@@ -4,6 +4,7 @@ import time
 
 import matplotlib.pyplot as plt
 import networkx as nx
+import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 
@@ -60,13 +61,21 @@ def test_what_is_of_one_case_stands_in_one_column_however_many_there_are() -> No
 
 def test_edges_between_what_is_of_one_case_are_arcs_without_an_arrow_beside_the_boxes() -> None:
     ax = plot_dag(_panel(4))
-    (shared,) = (lines for lines in ax.collections if len(lines.get_segments()[0]) > 2)
+    (shared,) = (lines for lines in ax.collections if np.ptp(lines.get_segments()[0][[0, -1], 0]) == 0)
     assert len(shared.get_segments()) == 6
     assert all(arc[:, 0].min() == 1.0 < arc[:, 0].max() < 2.0 for arc in shared.get_segments())
     assert _num_edges(ax) == 4 + 4 + 6
     assert len([text for text in ax.texts if not text.get_text()]) == 4 + 4
     assert legend_texts(ax)[-1] == "arc without an arrow: shared case, no cause"
     assert_only_the_house_colours(ax)
+
+
+def test_an_edge_passes_above_what_stands_in_its_way() -> None:
+    ax = plot_dag(nx.DiGraph([("depth", "quality"), ("quality", "latency"), ("depth", "latency")]))
+    lines = [np.asarray(line) for lines in ax.collections for line in lines.get_segments()]
+    (long,) = [line for line in lines if line[-1][0] - line[0][0] > 1]
+    assert np.interp(1.0, *long.T) > 0.35
+    assert all(np.ptp(line[:, 1]) == 0 for line in lines if line is not long)
 
 
 def test_without_shared_cases_the_legend_does_not_speak_of_them() -> None:
