@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 # Okabe & Ito 2008, *Color Universal Design*.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
+OKABE_ITO = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+"""For kinds that are drawn one beside the other; each needs a marker or dashes of its own, too."""
 
 
 def axes_to_draw_on(ax: Axes | None, *, width: float = 7.5, height: float = 4.0) -> Axes:

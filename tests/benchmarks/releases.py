@@ -24,6 +24,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from causalkit.examples.releases import INPUT_MIX
+from causalkit.plots.style import OKABE_ITO
 from causalkit.why.findings import WhyChanged
 from causalkit.why.questions import why_changed
 from causalkit.workflows.records import WorkflowTrace
@@ -129,8 +130,8 @@ def drawn(found: pd.DataFrame, figure: Path) -> None:
 
     share = found.groupby(["folder", "release", "kind", "size"])["right"].mean().reset_index()
     ax = plt.subplots(figsize=(7.5, 4.0), layout="constrained")[1]
-    for kind, part in share.groupby("kind"):
-        ax.plot(part["size"], part["right"], "o", label=kind, alpha=0.8)
+    for (kind, part), marker, color in zip(share.groupby("kind"), "osD^vPX", OKABE_ITO, strict=False):
+        ax.plot(part["size"], part["right"], marker, label=kind, color=color, alpha=0.8)
     ax.axhline(0.95, color="#7F7F7F", linewidth=1)
     ax.set(xlabel="size of the smallest change (standard deviations; share of runs that fail)", ylim=(-0.03, 1.03))
     ax.set_ylabel("share of right answers")
