@@ -161,9 +161,12 @@ class Moments:
         sums = [(part.T @ part, part.T @ aim) for part, aim in parts]
         return cls(np.stack([gram for gram, _ in sums]), np.stack([cross for _, cross in sums]))
 
-    def solve(self, weights: FloatArray) -> FloatArray:
-        """Return the least-squares coefficients under block weights, shape (terms, replicates)."""
-        gram = np.tensordot(weights, self.gram, axes=1)
+    def solve(self, weights: FloatArray, penalty: FloatArray | float = 0.0) -> FloatArray:
+        """Return the least-squares coefficients under block weights, shape (terms, replicates).
+
+        `penalty`, shape (terms, terms), draws them to zero, as rows would whose moments it holds.
+        """
+        gram = np.tensordot(weights, self.gram, axes=1) + penalty
         cross = weights @ self.cross
         return self._solve(gram, cross).T
 

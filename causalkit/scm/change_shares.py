@@ -36,6 +36,8 @@ _NUM_VALUES = 2_000_000
 _REPLICATES = (100, 400)
 
 _ROWS_PER_TERM = 5
+# As if so many rows with no change at all stood in each table; how much a mechanism changed on average is left alone.
+_ROWS_OF_BOTH = 10
 # Of the target's statistic.
 _ROUNDING = 1e-9
 
@@ -105,7 +107,7 @@ def contributions(
     exact = len(changed) <= _MAX_EXACT
     error = 0.0 if exact else float(steps[..., 0].std(axis=0, ddof=1).max() / np.sqrt(len(orders)))
     shares = steps.mean(axis=0)
-    shares[np.abs(shares) <= _ROUNDING * np.abs(values).max()] = 0.0
+    shares[np.abs(shares) <= _ROUNDING * np.abs(values).max(axis=1)] = 0.0
     return shares, error
 
 
@@ -192,8 +194,11 @@ class _Between:
         sizes = (len(mechanism.terms), straight, 1)
         size = next((size for size in sizes if _ROWS_PER_TERM * size <= len(design)), 1)
         moments = Moments.of(design[:, :size], mechanism.residuals[side], blocks, self.weights.shape[1])
+        # What one table hardly tells is as in both, or a curve would fly off where only the other has rows.
+        both = self.designs[node][self.scm.rows_of(node), :size]
+        penalty = _ROWS_OF_BOTH * np.atleast_2d(np.cov(both, rowvar=False))
         fits = np.repeat(mechanism.coefficients[:, None], len(self.weights), axis=1)
-        fits[:size] += moments.solve(self.weights)
+        fits[:size] += moments.solve(self.weights, penalty)
         return fits
 
 

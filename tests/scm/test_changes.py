@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import permutations
@@ -427,6 +427,27 @@ def test_a_step_that_ran_sometimes_is_judged_on_the_rows_where_it_ran(
 def test_a_node_that_is_known_to_have_changed_is_named_whatever_its_p_value(scm: FittedSCM) -> None:
     found = scm.explain_change(_service(8), _service(9), "total_ms", known=["rank_ms"])
     assert list(found.frame["node"]) == ["rank_ms"]
+
+
+def _times(rng: np.random.Generator, slower: float, longest: Sequence[float] = ()) -> pd.DataFrame:
+    """Times that grow with a length, some lengths far beyond the others; one run in a hundred fails at once."""
+    length = rng.uniform(20, 90, 300)
+    length[: len(longest)] = longest
+    ok = rng.random(300) > 0.01
+    time = np.where(ok, np.exp(0.3 + 0.006 * length + slower + 0.15 * rng.normal(size=300)), 0.03)
+    return pd.DataFrame({"length": length, "ok": ok, "step_ms": time, "total_ms": time + rng.exponential(1.0, 300)})
+
+
+def test_a_curve_does_not_fly_off_where_only_the_other_table_has_rows() -> None:
+    graph = nx.DiGraph([("length", "step_ms"), ("ok", "step_ms"), ("step_ms", "total_ms")])
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        before, after = _times(rng, 0.0, (150, 180, 200, 206)), _times(rng, 0.4)
+        fitter = SCMFitter(on_failure="return", random_seed=0, progress=False)
+        found = fitter.fit(graph, pd.concat([before, after], ignore_index=True)).trust()
+        frame = found.explain_change(before, after, "total_ms").frame.set_index("node")
+        low, high = frame.loc["step_ms", ["low", "high"]]
+        assert 0.6 < low < frame["contribution"]["step_ms"] < high < 1.2
 
 
 def test_a_step_that_was_absent_on_one_side_only_may_be_learnt_by_trees() -> None:
