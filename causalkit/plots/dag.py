@@ -85,9 +85,8 @@ def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
     ['depth', 'latency']
     """
     places = layered_layout(check_graph(graph))
-    tallest = max((abs(y) for _, y in places.values()), default=0) * 2 + 1
-    width, height = figure_size(graph)
-    ax = axes_to_draw_on(ax, width=width, height=height)
+    rows = _rows(places)
+    ax = axes_to_draw_on(ax, width=_width(places), height=_height(rows))
     _draw_edges(ax, graph, places)
     for node, (x, y) in places.items():
         look = _ROLES[_role(graph.nodes[node])]
@@ -99,7 +98,7 @@ def plot_dag(graph: nx.DiGraph[str], *, ax: Axes | None = None) -> Axes:
         }
         ax.text(x, y, node, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
     columns = max((x for x, _ in places.values()), default=0)
-    ax.set(xlim=(-0.5, columns + 0.5), ylim=(-tallest / 2 - 0.2, tallest / 2 + 0.2))
+    ax.set(xlim=(-0.5, columns + 0.5), ylim=(-rows / 2 - 0.2, rows / 2 + 0.2))
     ax.set_title("Causal graph: causes stand left of their effects")
     ax.set_axis_off()
     _legend(ax, graph)
@@ -124,7 +123,15 @@ def layered_layout(graph: nx.DiGraph[str]) -> dict[str, tuple[float, float]]:
 def figure_size(graph: nx.DiGraph[str]) -> tuple[float, float]:
     """Return the inches of width and height that a graph is drawn well in."""
     places = layered_layout(graph)
-    return _width(places), 1.6 + _ROW_HEIGHT * (max((abs(y) for _, y in places.values()), default=0) * 2 + 1)
+    return _width(places), _height(_rows(places))
+
+
+def _rows(places: Mapping[str, _Point]) -> float:
+    return max((abs(y) for _, y in places.values()), default=0) * 2 + 1
+
+
+def _height(rows: float) -> float:
+    return 1.6 + _ROW_HEIGHT * rows
 
 
 def _width(places: Mapping[str, tuple[float, float]]) -> float:
