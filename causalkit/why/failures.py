@@ -1,5 +1,8 @@
 """Which kinds of failure occur in more questions after than before, or in fewer: a sign test over questions.
 
+Of a question that was asked on both sides it is counted how easily its failures fall on one side alone, if each of its
+runs fails as easily (Fisher 1935); of the others, how many questions there are on that side.
+
 A model of whether a step succeeds lumps all its failures together. A defect brings a kind of its own, an error of one
 type in one step: that it strikes questions after which it spared before stands out against the few that always fail.
 
@@ -11,8 +14,9 @@ most of those are from after, one more from after says little.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from math import comb
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from causalkit.workflows.records import StepTrace, WorkflowTrace
-    from causalkit.workflows.traces import Traces
 
 Kind = tuple[str, str]
 # As late as another: so many runs next to it, or a share of what a run takes.
@@ -39,22 +42,35 @@ class _Reached(NamedTuple):
     kinds: frozenset[str]
 
 
-def changed_failures(traces: Traces, clusters: pd.Series[Any], later: set[str]) -> dict[str, tuple[float, bool]]:
+class _Struck(NamedTuple):
+    """How easily chance strikes clusters as unevenly, what it would be at most uneven, and whether before none was."""
+
+    p_value: float
+    least: float
+    new: bool
+
+
+def changed_failures(
+    traces: Iterable[WorkflowTrace], clusters: pd.Series[Any], later: set[str], alpha: float
+) -> dict[str, tuple[float, bool]]:
     """Return the steps that fail in a changed number of clusters, with p-values adjusted over kinds of failure.
 
     Parameters
     ----------
-    traces : Traces
+    traces : iterable of WorkflowTrace
         The runs before and after.
     clusters : pandas.Series
         The cluster of each run, by its request id; runs that are not in it are passed over.
     later : set of str
         Which of them are from after.
+    alpha : float
+        The level that p-values will be held against: kinds too rare to reach it cost the others nothing (Tarone 1990).
 
     Returns
     -------
     dict of str to (float, bool)
-        The least p-value of the kinds of a step, by Holm's method, and whether that kind never occurred before.
+        Of the kinds of a step that are not too rare the least p-value, by Holm's method, and whether that kind never
+        occurred before.
     """
     reached: defaultdict[str, list[_Reached]] = defaultdict(list)
     took = []
@@ -65,13 +81,13 @@ def changed_failures(traces: Traces, clusters: pd.Series[Any], later: set[str]) 
                 reached[step].append(one)
     near_ms = _NEAR * median(took or [0.0])
     kinds = sorted({(step, kind) for step, runs in reached.items() for one in runs for kind in one.kinds})
-    told = [_p_value(reached[step], kind, near_ms) for step, kind in kinds]
-    p_values = np.array([p_value for p_value, _ in told])
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.maximum.accumulate(p_values[order] * (len(kinds) - np.arange(len(kinds))))
+    told = {(step, kind): _struck(reached[step], kind, near_ms) for step, kind in kinds}
+    order = sorted((one.p_value, *kind) for kind, one in told.items() if one.least <= alpha)
     found: dict[str, tuple[float, bool]] = {}
-    for place, value in zip(order, adjusted, strict=True):
-        found.setdefault(kinds[place][0], (min(1.0, float(value)), told[place][1]))
+    adjusted = 0.0
+    for place, (p_value, step, kind) in enumerate(order):
+        adjusted = min(1.0, max(adjusted, p_value * (len(order) - place)))
+        found.setdefault(step, (adjusted, told[step, kind].new))
     return found
 
 
@@ -91,23 +107,38 @@ def _elapsed_ms(run: WorkflowTrace, step: StepTrace) -> float:
     return 0.0 if run.timestamp is None else (step.start - run.timestamp).total_seconds() * 1000
 
 
-def _p_value(reached: Sequence[_Reached], kind: str, near_ms: float) -> tuple[float, bool]:
-    """Return how easily chance strikes clusters as unevenly, and whether none was struck before."""
-    struck: tuple[dict[object, float], dict[object, float]] = ({}, {})
+def _struck(reached: Sequence[_Reached], kind: str, near_ms: float) -> _Struck:
+    ran, failed = Counter[tuple[object, bool]](), Counter[tuple[object, bool]]()
+    at_ms: dict[object, float] = {}
     for one in reached:
+        ran[one.cluster, one.later] += 1
         if kind in one.kinds:
-            struck[one.later].setdefault(one.cluster, one.elapsed_ms)
-    before, after = struck
-    gone, new = before.keys() - after.keys(), after.keys() - before.keys()
-    if not gone and not new:
-        return 1.0, not before
-    at_ms = sorted([before[cluster] for cluster in gone] + [after[cluster] for cluster in new])
-    alike = [_share_later(reached)] * len(at_ms)
-    as_late = _shares_as_late(reached, at_ms, near_ms)
-    # Lateness can bring failures, never spare them.
-    more, fewer = (as_late, alike) if _median_ms(reached, True) > _median_ms(reached, False) else (alike, as_late)
-    tails = poisson_binom.sf(len(new) - 1, more), poisson_binom.cdf(len(new), fewer)
-    return min(1.0, 2 * float(min(tails))), not before
+            failed[one.cluster, one.later] += 1
+            at_ms.setdefault(one.cluster, one.elapsed_ms)
+    struck = sorted(at_ms, key=lambda cluster: (at_ms[cluster], str(cluster)))
+    apart = [cluster for cluster in struck if not (failed[cluster, False] and failed[cluster, True])]
+    overall = _share_later(reached)
+    tails = []
+    for side in (False, True):
+        # Lateness can bring failures, never spare them.
+        if _median_ms(reached, side) > _median_ms(reached, not side):
+            later = _shares_as_late(reached, [at_ms[cluster] for cluster in apart], near_ms)
+            odds = [share if side else 1 - share for share in later]
+        else:
+            share = overall if side else 1 - overall
+            odds = [
+                _odds(ran[one, side], ran[one, not side], failed[one, side] + failed[one, not side], share)
+                for one in struck
+            ]
+        alone = sum(failed[cluster, side] > 0 for cluster in apart)
+        tails.append((poisson_binom.sf(alone - 1, odds) if alone else 1.0, np.prod([one for one in odds if one])))
+    p_value, least = (min(1.0, 2 * float(min(tail))) for tail in zip(*tails, strict=True))
+    return _Struck(p_value, least, not any(failed[cluster, False] for cluster in struck))
+
+
+def _odds(here: int, there: int, failures: int, share: float) -> float:
+    """Return how easily all failures of a cluster are here, by its runs here and there, or else by all clusters."""
+    return comb(here, failures) / comb(here + there, failures) if here and there else share
 
 
 def _shares_as_late(reached: Sequence[_Reached], at_ms: Sequence[float], near_ms: float) -> list[float]:

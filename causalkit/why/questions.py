@@ -245,7 +245,7 @@ def _failing(asked: Asked, both: Traces, later: Collection[str], change: Change,
         return {}
     clusters = asked.table[scm.groups] if scm.groups else pd.Series(runs, runs)
     prefixes = {name: prefix for prefix, name in asked.table.attrs.get("step_names", {}).items()}
-    found = changed_failures(both, clusters, set(later))
+    found = changed_failures(both, clusters, set(later), alpha)
     nodes = {f"{prefixes.get(step, step)}_success": new for step, (p_value, new) in found.items() if p_value <= alpha}
     return {node: new for node, new in nodes.items() if node in scm.upstream(asked.target)}
 

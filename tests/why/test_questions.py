@@ -23,6 +23,7 @@ from causalkit.why.questions import what_drives, why_bad, why_changed
 from causalkit.workflows.records import StepTrace, WorkflowTrace
 from causalkit.workflows.traces import Traces, load_traces
 from tests.benchmarks.releases import answers, truths_of
+from tests.truth import fewest, most
 
 RELEASES = data_folder() / "releases"
 WORD = "column"
@@ -185,7 +186,7 @@ def test_wrong_questions_are_refused_in_a_sentence(before: Traces, runs: Runs) -
         what_drives(load_traces(runs[:30]), progress=False)
 
 
-def _came_to(number: int, after_ms: float, error: str | None) -> WorkflowTrace:
+def _came_to(number: int, after_ms: float, error: str | None, question: str = "") -> WorkflowTrace:
     """A run with a step that began so late, and how that failed."""
     begun = datetime(2026, 1, 2, tzinfo=UTC)
     step = StepTrace(
@@ -200,6 +201,7 @@ def _came_to(number: int, after_ms: float, error: str | None) -> WorkflowTrace:
     return WorkflowTrace(
         request_id=str(number),
         workflow_name="qa",
+        question=question or f"question {number}",
         timestamp=begun,
         success=step.success,
         total_latency_ms=took,
@@ -209,14 +211,17 @@ def _came_to(number: int, after_ms: float, error: str | None) -> WorkflowTrace:
 
 def _changed_failures(runs: Runs, first_after: int) -> dict[str, tuple[float, bool]]:
     names = [run.request_id for run in runs]
-    questions = pd.Series([f"question {name}" for name in names], names)
-    return changed_failures(load_traces(runs), questions, set(names[first_after:]))
+    questions = pd.Series([run.question for run in runs], names)
+    return changed_failures(runs, questions, set(names[first_after:]), 0.01)
 
 
 def test_a_kind_of_failure_that_is_new_stands_out_against_those_that_always_were() -> None:
     struck = {**dict.fromkeys([*range(20), *range(100, 120)], "NoDocument"), **dict.fromkeys(range(120, 132), "Broken")}
     p_values = _changed_failures([_came_to(number, 0, struck.get(number)) for number in range(200)], 100)
     assert p_values == {"search": (pytest.approx(4 * 0.5**12), True)}
+    struck = {**dict.fromkeys(range(5), "NoDocument"), **dict.fromkeys(range(120, 128), "Broken")}
+    p_values = _changed_failures([_came_to(number, 0, struck.get(number)) for number in range(200)], 100)
+    assert p_values == {"search": (pytest.approx(2 * 0.5**8), True)}, "what is too rare to tell anything costs nothing"
 
 
 def test_a_step_that_comes_late_and_runs_out_of_time_has_not_changed() -> None:
@@ -230,6 +235,30 @@ def test_a_step_that_comes_late_and_runs_out_of_time_has_not_changed() -> None:
     assert _changed_failures(before + after, 300)["search"][0] > 0.05
     earlier = [run(number, False, number % 10 == 1) for number in range(300, 600)]
     assert _changed_failures(before + earlier, 300)["search"][0] < 1e-4
+
+
+@pytest.mark.parametrize("later_ms", [0.0, 8.0])
+def test_failures_that_strike_anywhere_name_no_step_and_a_defect_does(later_ms: float, proof: bool) -> None:
+    """One run in thirty that comes late fails, and some questions always do; after, so do twelve more."""
+    alarms, found = [], []
+    for seed in range(500 if proof else 30):
+        rng = np.random.default_rng(seed)
+
+        def run(number: int, later_ms: float, defects: int, rng: np.random.Generator) -> WorkflowTrace:
+            question, at_ms = int(rng.integers(200)), float(rng.gamma(4, 4) + later_ms)
+            broken = 5 <= question < 5 + defects
+            chance = rng.random() < at_ms / 600
+            error = "NoDocument" if question < 5 else "Broken" if broken else "TimeLimit" if chance else None
+            return _came_to(number, at_ms, error, str(question))
+
+        before = [run(number, 0.0, 0, rng) for number in range(300)]
+        after = [run(number, later_ms, 0, rng) for number in range(300, 600)]
+        broken = [run(number, 0.0, 12, rng) for number in range(300, 600)]
+        alarms.append(_changed_failures(before + after, 300).get("search", (1.0,))[0] <= 0.01)
+        found.append(_changed_failures(before + broken, 300).get("search", (1.0,))[0] <= 0.01)
+    print(np.mean(alarms), np.mean(found))
+    assert np.mean(alarms) <= (0.01 if proof else most(0.01, len(alarms)))
+    assert np.mean(found) >= (0.7 if proof else fewest(0.7, len(found)))
 
 
 def test_importing_the_package_loads_no_model() -> None:
