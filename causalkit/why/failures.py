@@ -73,12 +73,19 @@ def changed_failures(
         occurred before.
     """
     reached: defaultdict[str, list[_Reached]] = defaultdict(list)
-    took = []
+    took, known = [], set()
     for run in traces:
-        if run.request_id in clusters.index:
-            took.append(run.total_latency_ms or 0.0)
-            for step, one in _steps_reached(run, clusters[run.request_id], run.request_id in later):
-                reached[step].append(one)
+        if run.request_id not in clusters.index:
+            continue
+        cluster, side = clusters[run.request_id], run.request_id in later
+        same = cluster, side, run.timestamp, run.total_latency_ms
+        # A run that is there twice, as resampling has it, tells nothing twice.
+        if run.timestamp is not None and same in known:
+            continue
+        known.add(same)
+        took.append(run.total_latency_ms or 0.0)
+        for step, one in _steps_reached(run, cluster, side):
+            reached[step].append(one)
     near_ms = _NEAR * median(took or [0.0])
     kinds = sorted({(step, kind) for step, runs in reached.items() for one in runs for kind in one.kinds})
     told = {(step, kind): _struck(reached[step], kind, near_ms) for step, kind in kinds}

@@ -188,7 +188,7 @@ def test_wrong_questions_are_refused_in_a_sentence(before: Traces, runs: Runs) -
 
 def _came_to(number: int, after_ms: float, error: str | None, question: str = "") -> WorkflowTrace:
     """A run with a step that began so late, and how that failed."""
-    begun = datetime(2026, 1, 2, tzinfo=UTC)
+    begun = datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=number)
     step = StepTrace(
         step_id="1",
         step_name="search",
@@ -222,6 +222,15 @@ def test_a_kind_of_failure_that_is_new_stands_out_against_those_that_always_were
     struck = {**dict.fromkeys(range(5), "NoDocument"), **dict.fromkeys(range(120, 128), "Broken")}
     p_values = _changed_failures([_came_to(number, 0, struck.get(number)) for number in range(200)], 100)
     assert p_values == {"search": (pytest.approx(2 * 0.5**8), True)}, "what is too rare to tell anything costs nothing"
+
+
+def test_a_run_that_is_there_twice_tells_nothing_twice() -> None:
+    before = [_came_to(number, 0, None, str(number)) for number in range(100)]
+    after = [_came_to(number, 0, "Broken" if number < 110 else None, str(number - 100)) for number in range(100, 200)]
+    again = [msgspec.structs.replace(run, request_id=f"again {run.request_id}") for run in after]
+    once = _changed_failures(before + after, 100)
+    assert once["search"][0] < 0.01
+    assert _changed_failures(before + after + again, 100) == once
 
 
 def test_a_step_that_comes_late_and_runs_out_of_time_has_not_changed() -> None:
