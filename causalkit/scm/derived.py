@@ -90,7 +90,9 @@ def check_formula(graph: nx.DiGraph[str], node: str, formula: str, levels: Level
         _check_names(node, parents, says, names)
         parsed(formula, tuple(parents))
     except (FitError, SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        told = one_line(getattr(error, "msg", error), 2 * _MOST_SHOWN) or "it nests too deep"
+        # Which of the two it is, and what it says, differs between versions of Python.
+        deep = isinstance(error, RecursionError | MemoryError)
+        told = "it nests too deep" if deep else one_line(getattr(error, "msg", error), 2 * _MOST_SHOWN)
         raise GraphError(f"{says}which is no formula that can be read: {told}; {_KNOWN}", node=node) from error
 
 

@@ -279,7 +279,8 @@ def test_an_analysis_is_asked_for_its_calls() -> None:
     told.panel(1, 2, 2)
     calls = calls_of(told.events)
     shown = [SimpleNamespace(calls=calls), OperatorAnalysis(told.events)]
-    assert [visualize_operator_flow(one) for one in shown] == [told.flow()] * 2
+    # As text: what is not known is NaN, which is unequal to itself.
+    assert [repr(vars(visualize_operator_flow(one))) for one in shown] == [repr(vars(told.flow()))] * 2
 
 
 def test_of_a_part_of_the_calls_the_others_are_not_in_these_events() -> None:
